@@ -1,0 +1,312 @@
+"""The network: clients, who is whose peer, and the one place where `send` is set.
+
+State changes rewire, frames never ask. Whatever changes a topology, a link or a client's life ends in `_touch`; when
+the outermost burst is over, every client that the change can concern gets a new `send` and `end_burst`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from etherloom.client import NetClient, Offload
+from etherloom.context import Context
+from etherloom.counters import Drop
+from etherloom.errors import ConfigError, UsageError
+from etherloom.loop.clock import Clock
+from etherloom.net import paths, wiring
+from etherloom.net.inlet import Inlet, inlet_of
+from etherloom.net.segment import Segment
+
+__all__ = ["Network", "Observer"]
+
+log = logging.getLogger("etherloom")
+
+
+class Closable(Protocol):
+    """Something the context gave to a client."""
+
+    def close(self) -> None: ...
+
+
+Resource = TypeVar("Resource", bound=Closable)
+
+
+class Observer(Protocol):
+    """Who is told of events; `etherloom.plugins` tells the plugins' hooks."""
+
+    def net_client_added(self, client: NetClient) -> None: ...
+    def net_client_removed(self, client: NetClient) -> None: ...
+    def net_client_failed(self, client: NetClient) -> None: ...
+    def link_changed(self, client: NetClient) -> None: ...
+
+
+class Network:
+    """All clients of one loop.
+
+    Args:
+        loop: The asyncio loop everything runs on.
+        clock: See `Context`.
+        carrier: Propagate a backend's carrier to the NIC it is the peer of (U-01). Off is QEMU's behaviour (C-55).
+
+    Attributes:
+        clients: By name, in order of creation.
+        segments: Hubs by number; they stay when their last port goes, and cost nothing (O-140).
+        observers: Told of each event, in order.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, clock: Clock | None = None, carrier: bool = False
+    ) -> None:
+        self.loop = loop
+        self.carrier = carrier
+        self.clients: dict[str, NetClient] = {}
+        self.segments: dict[int, Segment] = {}
+        self.observers: list[Observer] = []
+        self.context = Context(loop, self, clock)
+        self._resources: dict[NetClient, list[Closable]] = {}
+        self._depth = 0
+        self._dirty: dict[NetClient, None] = {}
+        self._routes: dict[NetClient, wiring.Route] = {}
+        self._unclosed: dict[NetClient, None] = {}
+
+    # Bursts and guarded calls ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def burst(self) -> Iterator[None]:
+        """Rewires asked for inside apply when the outermost burst ends."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._depth -= 1
+        if self._dirty and not self._depth:
+            self._rewire()
+
+    def guarded(self, client: NetClient, callback: Callable[[], None]) -> Callable[[], None]:
+        """`callback` as the loop may call it: one burst, and an exception takes down `client` only."""
+
+        def run() -> None:
+            self._depth += 1
+            try:
+                callback()
+            except Exception as error:
+                self.fail(client, error)
+            finally:
+                self._end()
+
+        return run
+
+    def call(self, client: NetClient, method: Callable[[], None]) -> None:
+        """Call into a client now, guarded."""
+        self.guarded(client, method)()
+
+    def own(self, client: NetClient, resource: Resource) -> Resource:
+        """Close `resource` when `client` goes."""
+        self._resources.setdefault(client, []).append(resource)
+        return resource
+
+    def resume(self, source: NetClient) -> None:
+        """Let a paused source go on."""
+        if source._paused:
+            source._paused = False
+            self.call(source, source.resume)
+
+    # Clients and peers -------------------------------------------------------------------------------------------
+
+    def add(self, client: NetClient, peer: NetClient | None = None) -> None:
+        """Take a client in, connected to `peer`.
+
+        Raises:
+            UsageError: The name is taken, or `peer` has a peer already; the network is as it was.
+            ConfigError: The connection would close a ring of hubs; the network is as it was.
+        """
+        if client.name in self.clients:
+            raise UsageError(f"there is a net client {client.name!r} already")
+        if peer is not None:
+            self._check_free(client, peer)
+        client._inlet = Inlet(self, client)
+        self.clients[client.name] = client
+        self._unclosed[client] = None
+        self._routes[client] = wiring.Route()
+        with self.burst():
+            self._touch(client)
+            if peer is not None:
+                self.connect(client, peer)
+        for observer in self.observers:
+            observer.net_client_added(client)
+
+    def connect(self, one: NetClient, other: NetClient) -> None:
+        """Make two clients each other's peer.
+
+        Raises:
+            UsageError: One of them has a peer.
+            ConfigError: Both are hub ports, and the patch would close a ring (C-66 kills QEMU).
+        """
+        self._check_free(one, other)
+        self.settle()
+        one.peer, other.peer = other, one
+        self._touch(one)
+
+    def disconnect(self, client: NetClient) -> None:
+        """Take a client and its peer apart. What either sent and the other has queued stays queued."""
+        peer = client.peer
+        if peer is None:
+            return
+        self.settle()
+        with self.burst():
+            self._touch(client)
+            self._touch(peer)
+            client.peer = peer.peer = None
+
+    def remove(self, client: NetClient) -> None:
+        """Delete a client and close it: its peer loses it, and what it sent is purged from the queues."""
+        if self.clients.get(client.name) is not client:
+            raise UsageError(f"{client.name!r} is not in the network")
+        with self.burst():
+            self.disconnect(client)
+            if client.segment is not None:
+                client.segment.ports.remove(client)
+            del self.clients[client.name], self._routes[client]
+            self._dirty.pop(client, None)
+            self._shut_down(client, Drop.REMOVED)
+            client.send, client.end_burst = paths.lost(client, Drop.REMOVED), paths.nothing
+            for other in self.clients.values():
+                inlet_of(other).forget(client)
+            self._close(client)
+        for observer in self.observers:
+            observer.net_client_removed(client)
+
+    def close(self) -> None:
+        """Remove every client, the newest first. One that raises in its `close` does not keep the others."""
+        for client in reversed(self.clients.values()):
+            self.remove(client)
+
+    def fail(self, client: NetClient, error: BaseException) -> None:
+        """Take down a client that raised: link down, resources released, the rest goes on. It stays in the tables."""
+        if client.failure is not None or client not in self._unclosed:
+            log.error("%s raised after it was taken down: %s", client.name, error, exc_info=error)
+            return
+        client.failure = error
+        log.error("%s is taken down: %s: %s", client.name, type(error).__name__, error, exc_info=error)
+        client.link_up = False
+        self._shut_down(client, Drop.RECEIVER_ERROR)
+        self._touch(client)
+        # Not now: the client may be on the stack, and what it closes in use there.
+        self.loop.call_soon(self._close, client)
+        for observer in self.observers:
+            observer.net_client_failed(client)
+
+    def release(self, client: NetClient) -> None:
+        """Close what the context gave to a client, also to one whose `init` failed before it was added."""
+        for resource in self._resources.pop(client, []):
+            resource.close()
+
+    def segment(self, hubid: int) -> Segment:
+        """The hub of that number, made on first use."""
+        return self.segments.setdefault(hubid, Segment(hubid))
+
+    def _shut_down(self, client: NetClient, reason: Drop) -> None:
+        inlet_of(client).close(reason)
+        self.release(client)
+
+    def _close(self, client: NetClient) -> None:
+        if client not in self._unclosed:
+            return
+        del self._unclosed[client]
+        try:
+            client.close()
+        except Exception as error:
+            log.error("%s: close failed: %s: %s", client.name, type(error).__name__, error, exc_info=error)
+
+    def _check_free(self, one: NetClient, other: NetClient) -> None:
+        for client in (one, other):
+            if client.peer is not None:
+                raise UsageError(f"{client.name!r} is connected to {client.peer.name!r} already")
+        if one.segment is not None and other.segment is not None:
+            ring = wiring.ring(one.segment, other.segment)
+            if ring:
+                names = " - ".join(str(segment) for segment in [*ring, ring[0]])
+                raise ConfigError(f"connecting {one.name!r} to {other.name!r} closes a ring of hubs: {names}")
+
+    # Links -------------------------------------------------------------------------------------------------------
+
+    def set_link(self, client: NetClient, up: bool) -> None:
+        """QEMU's `set_link` (C-50 to C-54): a NIC follows its backend, a backend does not follow its NIC."""
+        follower = client.peer if client.peer is not None and client.peer.is_nic else None
+        self._set_links([client] if follower is None else [client, follower], up)
+        if client.peer is not None and client.peer is not follower:
+            self.call(client.peer, client.peer.link_changed)
+
+    def set_carrier(self, client: NetClient, up: bool) -> None:
+        """A backend's far end came or went. With `carrier` on, its NIC sees it; QEMU's never does (C-55, U-01)."""
+        if self.carrier:
+            self.set_link(client, up)
+        else:
+            self._set_links([client], up)
+
+    def _set_links(self, clients: list[NetClient], up: bool) -> None:
+        clients = [client for client in clients if client.failure is None]
+        with self.burst():
+            self.settle()
+            for client in clients:
+                client.link_up = up
+                if not up:
+                    behind = client if client.segment is None else client.peer
+                    if behind is not None:
+                        inlet_of(behind).discard(Drop.LINK_DOWN)
+                self._touch(client)
+        for client in clients:
+            self.call(client, client.link_changed)
+            for observer in self.observers:
+                observer.link_changed(client)
+
+    # Rewiring and counting ---------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Bring all clients' `counters` up to date."""
+        wiring.settle(self._routes)
+
+    def cell(self, client: NetClient) -> wiring.Cell | None:
+        """The clients that hear `client` now, and the form in which frames go; None where there are none."""
+        route = self._routes.get(client)
+        return route.cell if route is not None else None
+
+    def _touch(self, client: NetClient) -> None:
+        self._dirty[client] = None
+        if not self._depth:
+            self._rewire()
+
+    def _rewire(self) -> None:
+        """Give a new `send` to every client that a change concerns, and tell who was concerned."""
+        self._depth += 1
+        self.settle()
+        rewired: dict[NetClient, None] = {}
+        while self._dirty:
+            dirty, self._dirty = self._dirty, {}
+            done: set[NetClient] = set()
+            for client in dirty:
+                if client in done or client not in self._routes:
+                    continue
+                endpoints, segments = wiring.domain(client)
+                wiring.wire(endpoints, segments, self._routes)
+                done.update(endpoints, *(segment.ports for segment in segments), (client,))
+                rewired.update(dict.fromkeys(endpoints))
+            for client in rewired:
+                self._tell_offload(client)
+        for client in rewired:
+            self.resume(client)
+        self._end()
+
+    def _tell_offload(self, client: NetClient) -> None:
+        cell = self.cell(client)
+        offload = Offload.ALL if cell is not None and cell.vnet else Offload(0)
+        if client.vnet and cell is not None and client._offload is not offload:
+            client._offload = offload
+            self.call(client, lambda: client.set_offload(offload))
