@@ -135,6 +135,8 @@ class Network:
         self.clients[client.name] = client
         self._unclosed[client] = None
         self._routes[client] = wiring.Route()
+        if client.segment is not None:
+            client.segment.ports.insert(0, client)
         with self.burst():
             self._touch(client)
             if peer is not None:

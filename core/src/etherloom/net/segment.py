@@ -16,18 +16,13 @@ __all__ = ["Segment"]
 
 
 class Segment:
-    """One hub. `ports` are its hub ports, newest first, the order in which QEMU floods (C-60)."""
+    """One hub. `ports` are its hub ports in the network, newest first: the order in which QEMU floods (C-60)."""
 
     __slots__ = ("hubid", "ports")
 
     def __init__(self, hubid: int) -> None:
         self.hubid = hubid
         self.ports: list[NetClient] = []
-
-    def join(self, port: NetClient) -> None:
-        """Make `port` a port of this segment; it leaves when it is removed from the network."""
-        port.segment = self
-        self.ports.insert(0, port)
 
     def __repr__(self) -> str:
         return f"hub {self.hubid}"

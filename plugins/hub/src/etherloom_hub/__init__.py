@@ -28,7 +28,7 @@ class HubPort(NetClient):
 
     def __init__(self, name: str, context: Context, hubid: int) -> None:
         super().__init__(name, context)
-        context.segment(hubid).join(self)
+        self.segment = context.segment(hubid)
 
     @property
     def info(self) -> str:
