@@ -1,8 +1,8 @@
 """Owner marks: who made what on the host, so that it can be removed when its maker is gone.
 
-A process is named by its id and its start time, since ids are used again. What can carry a name carries the mark itself
-(an interface's alias); for the rest there is a record in the run directory. `etherloom clean` removes what bears the mark
-of a dead process, and nothing else.
+A process is named by its id and its start time, since ids are used again. What can carry a name carries the mark
+itself (an interface's alias); for the rest there is a record in the run directory. `etherloom clean` removes what bears
+the mark of a dead process, and nothing else.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Record:
 
 
 def run_directory() -> Path:
-    """`$XDG_RUNTIME_DIR/etherloom`, `/run/etherloom` for root, else one of the user's own in the temporary directory."""
+    """`$XDG_RUNTIME_DIR/etherloom`, for root `/run/etherloom`, else the user's own one among the temporary files."""
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime, PREFIX)
     if os.geteuid() == 0:

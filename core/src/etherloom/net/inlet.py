@@ -172,6 +172,9 @@ class Inlet:
         self.discard(Drop.PURGED, source)
         self.waiting.pop(source, None)
 
+    def _stuck(self) -> bool:
+        return self.busy or self.closed
+
     def _schedule(self) -> None:
         if self._drain is None:
             self._drain = self._network.context.bottom_half(self.client, self._run)
@@ -179,7 +182,7 @@ class Inlet:
 
     def _run(self) -> None:
         """Deliver in order what is queued, open the door when nothing is left, resume who waits."""
-        if self.busy or self.closed:
+        if self._stuck():
             return
         self._flush_wanted = False
         receive = self.client.receive
@@ -199,7 +202,7 @@ class Inlet:
             self.rx_frames += 1
             self.rx_octets += len(frame)
         self.burst_ended()
-        if self.closed or self.busy:
+        if self._stuck():
             return
         if self.queue:
             self._schedule()

@@ -58,9 +58,7 @@ class Network:
         observers: Told of each event, in order.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, clock: Clock | None = None, carrier: bool = False
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, clock: Clock | None = None, carrier: bool = False) -> None:
         self.loop = loop
         self.carrier = carrier
         self.clients: dict[str, NetClient] = {}
@@ -175,8 +173,8 @@ class Network:
             self.disconnect(client)
             if client.segment is not None:
                 client.segment.ports.remove(client)
-            del self.clients[client.name], self._routes[client]
-            self._dirty.pop(client, None)
+            del self.clients[client.name]
+            self._touch(client)
             self._shut_down(client, Drop.REMOVED)
             client.send, client.end_burst = paths.lost(client, Drop.REMOVED), paths.nothing
             for other in self.clients.values():
@@ -287,24 +285,26 @@ class Network:
 
     def _rewire(self) -> None:
         """Give a new `send` to every client that a change concerns, and tell who was concerned."""
-        self._depth += 1
-        self.settle()
-        rewired: dict[NetClient, None] = {}
-        while self._dirty:
+        with self.burst():
+            self.settle()
+            rewired: dict[NetClient, None] = {}
             dirty, self._dirty = self._dirty, {}
+            for client in dirty:
+                if self.clients.get(client.name) is not client:
+                    self._routes.pop(client, None)  # kept until now: a removed source may have finished its burst
             done: set[NetClient] = set()
             for client in dirty:
-                if client in done or client not in self._routes:
+                if client in done:
                     continue
                 endpoints, segments = wiring.domain(client)
+                endpoints = [endpoint for endpoint in endpoints if endpoint in self._routes]
                 wiring.wire(endpoints, segments, self._routes)
-                done.update(endpoints, *(segment.ports for segment in segments), (client,))
+                done.update(endpoints, *(segment.ports for segment in segments))
                 rewired.update(dict.fromkeys(endpoints))
             for client in rewired:
                 self._tell_offload(client)
-        for client in rewired:
-            self.resume(client)
-        self._end()
+            for client in rewired:
+                self.resume(client)
 
     def _tell_offload(self, client: NetClient) -> None:
         cell = self.cell(client)

@@ -95,9 +95,7 @@ def direct(source: NetClient, inlet: Inlet, tally: Tally, header_bytes: int) -> 
     return send
 
 
-def flood(
-    source: NetClient, inlets: Sequence[Inlet], headed: Sequence[Inlet], tally: Tally, header_bytes: int
-) -> Send:
+def flood(source: NetClient, inlets: Sequence[Inlet], headed: Sequence[Inlet], tally: Tally, header_bytes: int) -> Send:
     """Every receiver but the source itself; it pauses only when none took the frame (C-62).
 
     Args:

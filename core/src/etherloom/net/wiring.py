@@ -145,7 +145,7 @@ def cells(endpoints: list[NetClient], segments: list[Segment]) -> Iterator[Cell]
 
 
 def wire(endpoints: list[NetClient], segments: list[Segment], routes: dict[NetClient, Route]) -> None:
-    """Set `send` and `end_burst` of every endpoint of a domain; `routes` has a row for each and is brought up to date."""
+    """Set `send` and `end_burst` of every endpoint of a domain, and bring its row in `routes` up to date."""
     cut = dict.fromkeys(endpoints)
     for cell in cells(endpoints, segments):
         inlets = tuple(inlet_of(member) for member in cell.members)
