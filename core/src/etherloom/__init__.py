@@ -15,7 +15,7 @@ from etherloom.errors import (
     PluginNotFound,
     UsageError,
 )
-from etherloom.kinds import GENERATION, NetClientKind
+from etherloom.kinds import GENERATION, GuestBusKind, GuestPort, NetClientKind, NicModelKind
 from etherloom.net.network import Network
 from etherloom.net.segment import Segment
 
@@ -32,10 +32,13 @@ __all__ = [
     "Drop",
     "EtherloomError",
     "Frame",
+    "GuestBusKind",
+    "GuestPort",
     "HostError",
     "NetClient",
     "NetClientKind",
     "Network",
+    "NicModelKind",
     "Offload",
     "PeerError",
     "PluginConflict",

@@ -68,6 +68,8 @@ class NetClient:
         segment: Set by a hub port to the segment it belongs to. Such a client is never sent a frame:
             the network floods past it (`etherloom.net.paths`).
         vnet: Frames carry a virtio-net header. Fixed once `init` has returned.
+        accepts: What `receive` takes unfinished, with `vnet`; a NIC that can segment may be unable to take what others
+            have not segmented. Fixed likewise.
         send: `send(frame) -> bool`. Set by the wiring; False means pause until `resume`.
         end_burst: `end_burst() -> None`. Set by the wiring; tells the receivers that the burst is over.
         link_up: Whether frames may pass. Changed through `Network.set_link` or `set_carrier` only.
@@ -87,6 +89,7 @@ class NetClient:
         self.peer: NetClient | None = None
         self.segment: Segment | None = None
         self.vnet = False
+        self.accepts = Offload.ALL
         self.link_up = True
         self.counters = Counters()
         self.failure: BaseException | None = None

@@ -47,6 +47,7 @@ class Context:
         self.read_buffer = memoryview(bytearray(FRAME_MAX + VNET_HEADER_BYTES))
         self.burst_frames = BURST_FRAMES
         self._polling_until_ns = 0
+        self._polling_turns = 0
         self._polling = False
 
     def watch_fd(
@@ -93,6 +94,7 @@ class Context:
         """
         if not POLLING_HELPS:
             return
+        self._polling_turns = POLLING_MAX_TURNS
         self._polling_until_ns = max(self._polling_until_ns, min(until_ns, self.clock.now_ns() + POLLING_MAX_NS))
         if not self._polling:
             self._polling = True
@@ -100,7 +102,8 @@ class Context:
 
     def _poll_on(self) -> None:
         # A loop with a ready callback polls with time-out 0, so a callback that schedules itself is all it takes.
-        if self.clock.now_ns() < self._polling_until_ns:
+        self._polling_turns -= 1
+        if self._polling_turns and self.clock.now_ns() < self._polling_until_ns:
             self.loop.call_soon(self._poll_on)
         else:
             self._polling = False
@@ -117,3 +120,4 @@ def _cpus() -> int:
 
 POLLING_HELPS = _cpus() > 1
 POLLING_MAX_NS = 1_000_000
+POLLING_MAX_TURNS = 1_000  # no turn is under 1 us; a bound of its own, since a virtual clock stands still meanwhile

@@ -8,15 +8,17 @@ generation of the contract: core finds rows of its own generation and names thos
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 if TYPE_CHECKING:
     from etherloom.client import NetClient
     from etherloom.context import Context
+    from etherloom.device import NicModel
+    from etherloom.guest import InlineGuest, NicDriver
 
-__all__ = ["GENERATION", "GROUPS", "NetClientKind", "group_of"]
+__all__ = ["GENERATION", "GROUPS", "GuestBusKind", "GuestPort", "NetClientKind", "NicModelKind", "group_of"]
 
 GENERATION = "v0"
 
@@ -31,7 +33,7 @@ def group_of(table: str, generation: str = GENERATION) -> str:
 
 @attrs.frozen(kw_only=True)
 class NetClientKind:
-    """One row: a kind of net client. NIC models use the same row in their own group.
+    """One row: a kind of net client.
 
     Attributes:
         kind: The name a config uses; equal to the entry point's name.
@@ -47,6 +49,47 @@ class NetClientKind:
     kind: str
     options: type[Any]
     init: Callable[[Any, str, NetClient | None, Context], NetClient]
+    summary: str
+    privilege: str = ""
+    hooks: object = None
+
+
+@attrs.frozen(kw_only=True)
+class NicModelKind(NetClientKind):
+    """One row of table `nic_model`: `init` returns an `etherloom.device.NicModel`.
+
+    Attributes:
+        driver: The model's reference driver, for a guest that is Python code (bus `inline`) and for the conformance
+            check; None if it has none.
+    """
+
+    driver: Callable[[InlineGuest], NicDriver] | None = None
+
+
+class GuestPort(Protocol):
+    """A device's place in a guest."""
+
+    @property
+    def info(self) -> str:
+        """For tables, as `NetClient.info`."""
+
+    def close(self) -> None:
+        """Take the device out of the guest."""
+
+
+@attrs.frozen(kw_only=True)
+class GuestBusKind:
+    """One row of table `guest_bus`: a way in which a guest reaches a NIC model.
+
+    Attributes:
+        kind, options, summary, privilege, hooks: See `NetClientKind`.
+        attach: `attach(options, nic, model, context) -> GuestPort`: puts `nic`, which is in its network already and
+            whose row is `model`, into a guest. Raises ConfigError or HostError and leaves nothing behind.
+    """
+
+    kind: str
+    options: type[Any]
+    attach: Callable[[Any, NicModel, NicModelKind, Context], GuestPort]
     summary: str
     privilege: str = ""
     hooks: object = None

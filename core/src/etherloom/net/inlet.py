@@ -91,7 +91,7 @@ class Inlet:
         return self.refused(frame, source, taken)
 
     def hold(self, frame: Frame, source: NetClient) -> bool:
-        """Queue a frame behind the others, because the door is shut."""
+        """Queue a frame behind the others, because the door is shut or the sender must not go in now."""
         if self.closed:
             self.client.counters.drop(Drop.REMOVED)
             return True
@@ -101,7 +101,7 @@ class Inlet:
             return False
         self.queue.append((source, bytes(frame)))
         self.queued_bytes += size
-        self.pending = True
+        self.shut = self.pending = True
         if not self.busy:  # the client is delivering and cannot be expected to flush
             self._schedule()
         return False

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from etherloom.client import NetClient, Offload
+from etherloom.client import NetClient
 from etherloom.context import Context
 from etherloom.counters import Drop
 from etherloom.errors import ConfigError, UsageError
@@ -70,6 +70,7 @@ class Network:
         self._dirty: dict[NetClient, None] = {}
         self._routes: dict[NetClient, wiring.Route] = {}
         self._unclosed: dict[NetClient, None] = {}
+        self._bereaved: set[NetClient] = set()  # NICs whose link went with their backend
 
     # Bursts and guarded calls ------------------------------------------------------------------------------------
 
@@ -106,7 +107,10 @@ class Network:
         self.guarded(client, method)()
 
     def own(self, client: NetClient, resource: Resource) -> Resource:
-        """Close `resource` when `client` goes."""
+        """Close `resource` when `client` goes, now if it is gone already."""
+        if client._inlet is not None and client._inlet.closed:
+            resource.close()
+            return resource
         self._resources.setdefault(client, []).append(resource)
         return resource
 
@@ -153,6 +157,7 @@ class Network:
         self.settle()
         one.peer, other.peer = other, one
         self._touch(one)
+        self._set_links([client for client in (one, other) if client in self._bereaved], True)
 
     def disconnect(self, client: NetClient) -> None:
         """Take a client and its peer apart. What either sent and the other has queued stays queued."""
@@ -166,11 +171,19 @@ class Network:
             client.peer = peer.peer = None
 
     def remove(self, client: NetClient) -> None:
-        """Delete a client and close it: its peer loses it, and what it sent is purged from the queues."""
+        """Delete a client and close it: its peer loses it, and what it sent is purged from the queues.
+
+        A NIC that loses its backend loses its link (C-57). Differs from QEMU (C-73): the next backend brings it back.
+        """
         if self.clients.get(client.name) is not client:
             raise UsageError(f"{client.name!r} is not in the network")
+        peer = client.peer
         with self.burst():
             self.disconnect(client)
+            if peer is not None and peer.is_nic and peer.link_up:
+                self._set_links([peer], False)
+                self._bereaved.add(peer)
+            self._bereaved.discard(client)
             if client.segment is not None:
                 client.segment.ports.remove(client)
             del self.clients[client.name]
@@ -185,8 +198,8 @@ class Network:
 
     def close(self) -> None:
         """Remove every client, the newest first. One that raises in its `close` does not keep the others."""
-        for client in reversed(self.clients.values()):
-            self.remove(client)
+        while self.clients:
+            self.remove(next(reversed(self.clients.values())))
 
     def fail(self, client: NetClient, error: BaseException) -> None:
         """Take down a client that raised: link down, resources released, the rest goes on. It stays in the tables."""
@@ -208,6 +221,11 @@ class Network:
         for resource in self._resources.pop(client, []):
             resource.close()
 
+    def release_strays(self) -> None:
+        """Close what the context gave to clients that are not in the network: an `init` raised half-way."""
+        for client in [owner for owner in self._resources if self.clients.get(owner.name) is not owner]:
+            self.release(client)
+
     def segment(self, hubid: int) -> Segment:
         """The hub of that number, made on first use."""
         return self.segments.setdefault(hubid, Segment(hubid))
@@ -226,6 +244,8 @@ class Network:
             log.error("%s: close failed: %s: %s", client.name, type(error).__name__, error, exc_info=error)
 
     def _check_free(self, one: NetClient, other: NetClient) -> None:
+        if one is other:
+            raise UsageError(f"{one.name!r} cannot be its own peer")
         for client in (one, other):
             if client.peer is not None:
                 raise UsageError(f"{client.name!r} is connected to {client.peer.name!r} already")
@@ -253,6 +273,7 @@ class Network:
 
     def _set_links(self, clients: list[NetClient], up: bool) -> None:
         clients = [client for client in clients if client.failure is None]
+        self._bereaved.difference_update(clients)
         with self.burst():
             self.settle()
             for client in clients:
@@ -307,8 +328,7 @@ class Network:
                 self.resume(client)
 
     def _tell_offload(self, client: NetClient) -> None:
-        cell = self.cell(client)
-        offload = Offload.ALL if cell is not None and cell.vnet else Offload(0)
-        if client.vnet and cell is not None and client._offload is not offload:
-            client._offload = offload
+        route = self._routes[client]
+        if client.vnet and route.cell is not None and client._offload != route.offload:
+            client._offload = offload = route.offload
             self.call(client, lambda: client.set_offload(offload))

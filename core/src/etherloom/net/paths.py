@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from etherloom.client import FRAME_MAX, FRAME_MIN, VNET_HEADER_BYTES, Frame, NetClient
 from etherloom.counters import Drop
-from etherloom.net.inlet import Inlet
+from etherloom.net.inlet import Inlet, inlet_of
 from etherloom.net.offload import MalformedOffload, complete
 
 __all__ = ["Send", "Tally", "burst_end", "completing", "direct", "flood", "lost"]
@@ -98,6 +98,9 @@ def direct(source: NetClient, inlet: Inlet, tally: Tally, header_bytes: int) -> 
 def flood(source: NetClient, inlets: Sequence[Inlet], headed: Sequence[Inlet], tally: Tally, header_bytes: int) -> Send:
     """Every receiver but the source itself; it pauses only when none took the frame (C-62).
 
+    What the source sends from inside its `receive` goes through the queues: a crowd of clients that answer each other
+    at once would otherwise be as many calls deep.
+
     Args:
         source: Skipped where it stands among the receivers, so that all sources of a segment share two tuples.
         inlets: Receivers in the source's form.
@@ -105,7 +108,7 @@ def flood(source: NetClient, inlets: Sequence[Inlet], headed: Sequence[Inlet], t
         tally: Counts each frame once, whatever becomes of it behind the doors.
         header_bytes: Of the source's form.
     """
-    own = source._inlet
+    own = inlet_of(source)
     low, high = FRAME_MIN + header_bytes, FRAME_MAX + header_bytes
 
     def send(frame: Frame) -> bool:
@@ -114,18 +117,22 @@ def flood(source: NetClient, inlets: Sequence[Inlet], headed: Sequence[Inlet], t
             return _refuse(source, size - header_bytes)
         tally.frames += 1
         tally.octets += size
+        if own.shut and not own.pending:  # shut by nothing but its delivery
+            frame, offer = bytes(frame), Inlet.hold
+        else:
+            offer = Inlet.offer
         taken = False
         for inlet in inlets:
             if inlet is own:
                 continue
             if inlet.shut:
                 frame = bytes(frame)  # one copy for all the queues
-            if inlet.offer(frame, source):
+            if offer(inlet, frame, source):
                 taken = True
         if headed:
             frame = b"".join((NO_OFFLOAD, frame))
             for inlet in headed:
-                if inlet is not own and inlet.offer(frame, source):
+                if inlet is not own and offer(inlet, frame, source):
                     taken = True
         if not taken:
             for inlet in (*inlets, *headed):
@@ -136,23 +143,31 @@ def flood(source: NetClient, inlets: Sequence[Inlet], headed: Sequence[Inlet], t
     return send
 
 
-def completing(source: NetClient, onward: Send) -> Send:
-    """Take the header off, doing in software what it asks for; segments keep their order, also into a queue."""
+def completing(source: NetClient, onward: Send, *, keep_header: bool, checksums: bool) -> Send:
+    """Do in software what the header asks for and the receivers do not; segments keep their order, also into a queue.
+
+    Args:
+        source: Speaks vnet.
+        onward: Where finished frames go, in the form of the cell.
+        keep_header: The cell speaks vnet: finished frames keep a header, which then asks for nothing.
+        checksums: The receivers finish checksums themselves.
+    """
     counters = source.counters
+    start = 0 if keep_header else VNET_HEADER_BYTES
 
     def send(frame: Frame) -> bool:
         if len(frame) < VNET_HEADER_BYTES + FRAME_MIN:
             return _refuse(source, len(frame) - VNET_HEADER_BYTES)
-        if not (frame[0] or frame[1]):  # no flags, no segmentation: only the header to drop
-            return onward(frame[VNET_HEADER_BYTES:])
+        if not frame[1] and (checksums or not frame[0]):  # byte 0: flags, byte 1: segmentation
+            return onward(frame[start:])
         try:
-            plain = complete(frame)
+            finished = complete(frame)
         except MalformedOffload:
             counters.drop(Drop.MALFORMED)
             return True
         taken = True
-        for segment in plain:
-            taken = onward(segment)
+        for segment in finished:
+            taken = onward(b"".join((NO_OFFLOAD, segment)) if keep_header else segment)
         return taken
 
     return send

@@ -7,10 +7,12 @@ cross now: links that are down cut it. All members of a cell speak one form: vne
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import and_
 
 import attrs
 
-from etherloom.client import VNET_HEADER_BYTES, NetClient
+from etherloom.client import VNET_HEADER_BYTES, NetClient, Offload
 from etherloom.counters import Drop
 from etherloom.net import paths
 from etherloom.net.inlet import Inlet, inlet_of
@@ -27,16 +29,23 @@ class Cell:
         members: The clients, hub ports left out, newest first.
         crossings: The patch cables between its segments, as pairs of hub ports; every frame crosses each once.
         flooded: Whether there is a segment in it, or just two peers.
+        vnet: Whether frames keep their virtio-net header all the way.
+        costly: The members that others must finish their frames for: without a header, or not accepting all.
     """
 
     members: tuple[NetClient, ...]
     crossings: tuple[tuple[NetClient, NetClient], ...] = ()
     flooded: bool = False
+    vnet: bool = attrs.field(init=False)
+    costly: tuple[NetClient, ...] = attrs.field(init=False)
 
-    @property
-    def vnet(self) -> bool:
-        """Whether frames keep their virtio-net header all the way."""
+    @vnet.default
+    def _all_vnet(self) -> bool:
         return all(member.vnet for member in self.members)
+
+    @costly.default
+    def _all_costly(self) -> tuple[NetClient, ...]:
+        return tuple(member for member in self.members if not member.vnet or member.accepts is not Offload.ALL)
 
     def crossings_from(self, start: Segment) -> Iterator[tuple[NetClient, NetClient]]:
         """The patch cables as a frame from `start` meets them: the port it leaves by, the port it enters by."""
@@ -50,11 +59,16 @@ class Cell:
                     yield near, far
                     break
 
+    def offload(self, source: NetClient) -> Offload:
+        """What `source` may leave undone: what every other member takes unfinished."""
+        if not self.vnet:
+            return Offload(0)
+        return reduce(and_, (member.accepts for member in self.costly if member is not source), Offload.ALL)
+
     @property
     def blockers(self) -> tuple[NetClient, ...]:
-        """Who costs the others their offloads: the members without a header, where there are some with one."""
-        plain = tuple(member for member in self.members if not member.vnet)
-        return plain if len(plain) < len(self.members) else ()
+        """Who costs the others their offloads, where there are some to be had."""
+        return self.costly if any(member.vnet for member in self.members) else ()
 
 
 class Route:
@@ -62,18 +76,20 @@ class Route:
 
     Attributes:
         cell: Where they go; None without a peer or with a link down.
+        offload: What the client may leave undone; of meaning with a cell only.
         tally: Counted by the path since the last settle.
         receiver: The one inlet that `tally` counts for as well; None when flooding.
         header_bytes: Of the frames that `tally` counts.
     """
 
-    __slots__ = ("cell", "header_bytes", "receiver", "seen_rx", "seen_tx", "tally")
+    __slots__ = ("cell", "header_bytes", "offload", "receiver", "seen_rx", "seen_tx", "tally")
 
     def __init__(self) -> None:
         self.cell: Cell | None = None
         self.tally = paths.Tally()
         self.receiver: Inlet | None = None
         self.header_bytes = 0
+        self.offload = Offload(0)
         self.seen_tx = self.seen_rx = (0, 0)
 
     def begin(self, cell: Cell | None, header_bytes: int) -> None:
@@ -166,7 +182,11 @@ def wire(endpoints: list[NetClient], segments: list[Segment], routes: dict[NetCl
                 send = paths.flood(member, headed, (), route.tally, route.header_bytes)
             else:
                 send = paths.flood(member, plain, headed, route.tally, 0)
-            member.send = paths.completing(member, send) if member.vnet and not cell.vnet else send
+            route.offload = cell.offload(member)
+            if member.vnet and route.offload is not Offload.ALL:
+                checksums = Offload.CSUM in route.offload
+                send = paths.completing(member, send, keep_header=cell.vnet, checksums=checksums)
+            member.send = send
             member.end_burst = paths.burst_end(member, gatherers)
     for member in cut:
         alone = member.link_up and (member.peer is None or member.peer.link_up)

@@ -1,0 +1,60 @@
+"""The free-running timer: TCTR counts at 33 1/3 MHz, and TIMERINT says at which count an interrupt is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etherloom import Context, NetClient
+
+__all__ = ["FreeTimer"]
+
+TICK_NS = 30
+WRAP = 1 << 32
+
+
+class FreeTimer:
+    """Counts lazily: one base time, and one deadline while TIMERINT is not zero.
+
+    Args:
+        nic: Who owns the timer.
+        context: Gives clock and timer.
+        expired: Called when TCTR passes TIMERINT.
+    """
+
+    def __init__(self, nic: NetClient, context: Context, expired: Callable[[], None]) -> None:
+        self._clock = context.clock
+        self._expired = expired
+        self._deadline = context.timer(nic, self._fire)
+        self._base_ns = self._clock.now_ns()
+        self._target = 0
+
+    def count(self) -> int:
+        """TCTR."""
+        return self._ticks() % WRAP
+
+    def restart(self) -> None:
+        """TCTR was written, with anything: count from 0."""
+        self._base_ns = self._clock.now_ns()
+        self._arm()
+
+    def aim(self, target: int) -> None:
+        """TIMERINT was written."""
+        self._target = target
+        self._arm()
+
+    def _ticks(self) -> int:
+        return (self._clock.now_ns() - self._base_ns) // TICK_NS
+
+    def _arm(self) -> None:
+        if not self._target:
+            self._deadline.cancel()
+            return
+        ticks = self._ticks()
+        ahead = (self._target - ticks) % WRAP or WRAP
+        self._deadline.arm(self._base_ns + (ticks + ahead) * TICK_NS)
+
+    def _fire(self) -> None:
+        self._arm()
+        self._expired()
