@@ -6,7 +6,15 @@ from typing import Any
 
 import attrs
 
-__all__ = ["ClientConfig", "NetworkConfig"]
+__all__ = ["BusConfig", "ClientConfig", "NetworkConfig"]
+
+
+@attrs.frozen
+class BusConfig:
+    """The guest bus a NIC is to be on: its kind, and an instance of its row's options class."""
+
+    kind: str
+    options: Any
 
 
 @attrs.frozen
@@ -19,6 +27,7 @@ class ClientConfig:
         options: An instance of the row's options class; two equal ones need no change.
         netdev: The name of the client it wants as its peer, or None.
         table: Which table its row is in: `net_client` or `nic_model`.
+        bus: For a NIC, how a guest reaches it; None for one that no guest has.
         origin: For messages: `-netdev tap,id=a` or `lab.toml: [netdev.a]`. Not compared.
     """
 
@@ -27,6 +36,7 @@ class ClientConfig:
     options: Any
     netdev: str | None = None
     table: str = "net_client"
+    bus: BusConfig | None = None
     origin: str = attrs.field(default="", eq=False)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from etherloom.context import Context
+    from etherloom.kinds import GuestPort
 
 __all__ = ["NicModel"]
 
@@ -41,6 +42,7 @@ class NicModel(NetClient):
     Attributes:
         identity, bars, register_bytes: A model says them as class attributes. Every BAR shows the one register space.
         registers, pci, dma, irq: The device's parts.
+        port: Its place in a guest; None while it is in none.
         frame_max: Longest frame the model takes from the wire, in bytes without FCS.
     """
 
@@ -61,6 +63,7 @@ class NicModel(NetClient):
     ) -> None:
         super().__init__(name, context)
         self.mac = mac
+        self.port: GuestPort | None = None
         self.irq = InterruptLine()
         self.pci = PciFunction(
             self.identity,
@@ -76,7 +79,8 @@ class NicModel(NetClient):
     @property
     def info(self) -> str:
         """Model and address, as in QEMU's `info network` (M-10)."""
-        return f"model={self.kind},macaddr={self.mac.hex(':')}"
+        place = f",{self.port.info}" if self.port is not None else ""
+        return f"model={self.kind},macaddr={self.mac.hex(':')}{place}"
 
     # What a model overrides ---------------------------------------------------------------------------------------
 

@@ -155,6 +155,8 @@ class Inlet:
 
     def discard(self, reason: Drop, source: NetClient | None = None) -> None:
         """Drop what is queued, of one sender or of all, and count it."""
+        if not self.queue:
+            return
         keep = deque(entry for entry in self.queue if source is not None and entry[0] is not source)
         if lost := len(self.queue) - len(keep):
             self.client.counters.drop(reason, lost)

@@ -154,7 +154,6 @@ class Network:
             ConfigError: Both are hub ports, and the patch would close a ring (C-66 kills QEMU).
         """
         self._check_free(one, other)
-        self.settle()
         one.peer, other.peer = other, one
         self._touch(one)
         self._set_links([client for client in (one, other) if client in self._bereaved], True)
@@ -164,7 +163,6 @@ class Network:
         peer = client.peer
         if peer is None:
             return
-        self.settle()
         with self.burst():
             self._touch(client)
             self._touch(peer)
@@ -198,8 +196,9 @@ class Network:
 
     def close(self) -> None:
         """Remove every client, the newest first. One that raises in its `close` does not keep the others."""
-        while self.clients:
-            self.remove(next(reversed(self.clients.values())))
+        with self.burst():
+            while self.clients:
+                self.remove(next(reversed(self.clients.values())))
 
     def fail(self, client: NetClient, error: BaseException) -> None:
         """Take down a client that raised: link down, resources released, the rest goes on. It stays in the tables."""
@@ -275,7 +274,6 @@ class Network:
         clients = [client for client in clients if client.failure is None]
         self._bereaved.difference_update(clients)
         with self.burst():
-            self.settle()
             for client in clients:
                 client.link_up = up
                 if not up:

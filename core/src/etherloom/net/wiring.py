@@ -47,7 +47,7 @@ class Cell:
     def _all_costly(self) -> tuple[NetClient, ...]:
         return tuple(member for member in self.members if not member.vnet or member.accepts is not Offload.ALL)
 
-    def crossings_from(self, start: Segment) -> Iterator[tuple[NetClient, NetClient]]:
+    def crossings_from(self, start: Segment | None) -> Iterator[tuple[NetClient, NetClient]]:
         """The patch cables as a frame from `start` meets them: the port it leaves by, the port it enters by."""
         reached, left = {start}, list(self.crossings)
         while left:
@@ -77,12 +77,13 @@ class Route:
     Attributes:
         cell: Where they go; None without a peer or with a link down.
         offload: What the client may leave undone; of meaning with a cell only.
+        port: The hub port it is plugged into; None when it is not.
         tally: Counted by the path since the last settle.
         receiver: The one inlet that `tally` counts for as well; None when flooding.
         header_bytes: Of the frames that `tally` counts.
     """
 
-    __slots__ = ("cell", "header_bytes", "offload", "receiver", "seen_rx", "seen_tx", "tally")
+    __slots__ = ("cell", "header_bytes", "offload", "port", "receiver", "seen_rx", "seen_tx", "tally")
 
     def __init__(self) -> None:
         self.cell: Cell | None = None
@@ -90,11 +91,13 @@ class Route:
         self.receiver: Inlet | None = None
         self.header_bytes = 0
         self.offload = Offload(0)
+        self.port: NetClient | None = None
         self.seen_tx = self.seen_rx = (0, 0)
 
-    def begin(self, cell: Cell | None, header_bytes: int) -> None:
-        """Start over after a rewire; what was counted so far has been settled."""
+    def begin(self, client: NetClient, cell: Cell | None, header_bytes: int) -> None:
+        """Start over after a rewire of `client`; what was counted so far has been settled."""
         self.cell, self.header_bytes = cell, header_bytes
+        self.port = client.peer if client.peer is not None and client.peer.segment is not None else None
         self.tally, self.receiver = paths.Tally(), None
 
 
@@ -173,7 +176,7 @@ def wire(endpoints: list[NetClient], segments: list[Segment], routes: dict[NetCl
                 continue
             del cut[member]
             route = routes[member]
-            route.begin(cell, VNET_HEADER_BYTES if cell.vnet else 0)
+            route.begin(member, cell, VNET_HEADER_BYTES if cell.vnet else 0)
             other = inlets[1] if inlets[0].client is member else inlets[0]
             if len(inlets) == 2 and (cell.vnet or not other.client.vnet):
                 route.receiver = other
@@ -190,7 +193,7 @@ def wire(endpoints: list[NetClient], segments: list[Segment], routes: dict[NetCl
             member.end_burst = paths.burst_end(member, gatherers)
     for member in cut:
         alone = member.link_up and (member.peer is None or member.peer.link_up)
-        routes[member].begin(None, 0)
+        routes[member].begin(member, None, 0)
         member.send = paths.lost(member, Drop.NO_PEER if alone else Drop.LINK_DOWN)
         member.end_burst = paths.nothing
 
@@ -216,15 +219,15 @@ def settle(routes: dict[NetClient, Route]) -> None:
 
 def _settle_ports(client: NetClient, route: Route) -> None:
     """A hub port has no path of its own: it passed what its peer sent and took."""
-    if client.peer is None or client.peer.segment is None or client.segment is not None:
+    if route.port is None:
         return
-    counters, port = client.counters, client.peer.counters
+    counters, port = client.counters, route.port.counters
     sent = counters.tx_frames - route.seen_tx[0], counters.tx_bytes - route.seen_tx[1]
     got = counters.rx_frames - route.seen_rx[0], counters.rx_bytes - route.seen_rx[1]
     route.seen_tx = counters.tx_frames, counters.tx_bytes
     route.seen_rx = counters.rx_frames, counters.rx_bytes
     port.add_rx(*sent)
     port.add_tx(*got)
-    for near, far in route.cell.crossings_from(client.peer.segment) if route.cell is not None else ():
+    for near, far in route.cell.crossings_from(route.port.segment) if route.cell is not None else ():
         near.counters.add_tx(*sent)
         far.counters.add_rx(*sent)

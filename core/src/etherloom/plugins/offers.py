@@ -16,7 +16,7 @@ from typing import TypeVar
 import attrs
 
 from etherloom.errors import PluginError
-from etherloom.kinds import GENERATION, GROUPS, NetClientKind, group_of
+from etherloom.kinds import GENERATION, GROUPS, GuestBusKind, NetClientKind, group_of
 
 __all__ = ["Filter", "Offer", "given", "installed"]
 
@@ -46,7 +46,7 @@ class Offer:
     distribution: str = ""
     version: str = ""
     entry_point: EntryPoint | None = None
-    given: NetClientKind | None = None
+    given: NetClientKind | GuestBusKind | None = None
     blocked: str = ""
 
     @property
@@ -147,7 +147,7 @@ def installed(path: Sequence[str] | None = None, rule: Filter | None = None) -> 
     return [offer for own in offers.values() for offer in own]
 
 
-def given(rows: Sequence[NetClientKind], table: str) -> list[Offer]:
+def given(rows: Sequence[NetClientKind | GuestBusKind], table: str) -> list[Offer]:
     """Offers of an embedding program's own rows."""
     return [Offer(kind=row.kind, group=group_of(table), given=row) for row in rows]
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
 from etherloom.client import NetClient
 from etherloom.context import Context
-from etherloom.errors import ContractMismatch, EtherloomError, PluginImportError
-from etherloom.kinds import GROUPS, NetClientKind
+from etherloom.errors import ContractMismatch, EtherloomError, PluginImportError, UsageError
+from etherloom.kinds import GROUPS, GuestBusKind, NetClientKind, NicModelKind
 from etherloom.plugins import refusals
 from etherloom.plugins.hooks import HookObserver, Hooks, InitHook
 from etherloom.plugins.offers import Offer, given, installed
@@ -57,10 +57,16 @@ class KindInfo:
     problem: str = ""
 
 
+Row: TypeAlias = NetClientKind | GuestBusKind
+
+ROWS: dict[str, type[NetClientKind] | type[GuestBusKind]] = {"nic_model": NicModelKind, "guest_bus": GuestBusKind}
+"""What a table has for rows, where it is not NetClientKind."""
+
+
 @attrs.frozen
 class _Loaded:
-    row: NetClientKind
-    init: Any  # pluggy's caller of the row's own net_client_init
+    row: Row
+    init: Any = None  # pluggy's caller of the row's own net_client_init, if it makes net clients
 
 
 class Registry:
@@ -69,6 +75,7 @@ class Registry:
     Args:
         rows: Net client kinds of the embedding program.
         nic_models: NIC models of the embedding program.
+        guest_buses: Its guest buses.
         tracer: Told of every hook call; by default what ETHERLOOM_TRACE says.
 
     Attributes:
@@ -83,10 +90,15 @@ class Registry:
         self,
         rows: Sequence[NetClientKind] = (),
         *,
-        nic_models: Sequence[NetClientKind] = (),
+        nic_models: Sequence[NicModelKind] = (),
+        guest_buses: Sequence[GuestBusKind] = (),
         tracer: Tracer | None = None,
     ) -> None:
-        self._offers = given(rows, "net_client") + given(nic_models, "nic_model")
+        self._offers = [
+            *given(rows, "net_client"),
+            *given(nic_models, "nic_model"),
+            *given(guest_buses, "guest_bus"),
+        ]
         self._loaded: dict[tuple[str, str], _Loaded] = {}
         self.hooks = Hooks(tracer or Tracer.from_environment(os.environ))
         self.observer = HookObserver(self.hooks)
@@ -117,7 +129,17 @@ class Registry:
             ContractMismatch: It is for another generation of the contract, or breaks this one: its value is no row, its
                 row is of another kind, its hooks are none.
         """
-        return self._load(kind, table).row
+        row = self._load(kind, table).row
+        if isinstance(row, GuestBusKind):
+            raise UsageError(f"{kind!r} is a guest bus; ask for it by `bus`")
+        return row
+
+    def bus(self, kind: str) -> GuestBusKind:
+        """The row of a guest bus; see `row`."""
+        row = self._load(kind, "guest_bus").row
+        if not isinstance(row, GuestBusKind):
+            raise UsageError(f"{kind!r} is no guest bus")
+        return row
 
     def init(
         self,
@@ -169,7 +191,7 @@ class Registry:
         return [self._describe(offer) for offer in offers]
 
     def _describe(self, offer: Offer) -> KindInfo:
-        row: NetClientKind | None = None
+        row: Row | None = None
         error: Exception | None = None
         owners = self._owners(offer.kind, offer.table)
         if offer.blocked:
@@ -181,7 +203,7 @@ class Registry:
             status, error = Status.CONFLICT, refusals.conflict(owners)
         else:
             try:
-                row, status = self.row(offer.kind, offer.table), Status.OK
+                row, status = self._load(offer.kind, offer.table).row, Status.OK
             except Exception as failure:  # also from a plugin's own __repr__, on the way to a message
                 status, error = Status.FAILED, failure
         return KindInfo(
@@ -214,12 +236,15 @@ class Registry:
             row = _row_of(offer)
             if row.hooks is not None:
                 self.hooks.register(row.hooks, offer)
-            init = self.hooks.manager(InitHook(row.init), offer).hook.net_client_init
-            loaded = self._loaded[table, kind] = _Loaded(row, init)
+            if isinstance(row, GuestBusKind):
+                loaded = _Loaded(row)
+            else:
+                loaded = _Loaded(row, self.hooks.manager(InitHook(row.init), offer).hook.net_client_init)
+            self._loaded[table, kind] = loaded
         return loaded
 
 
-def _row_of(offer: Offer) -> NetClientKind:
+def _row_of(offer: Offer) -> Row:
     row: object = offer.given
     if offer.entry_point is not None:
         from etherloom.plugins.loading import load  # stevedore: only with something to load
@@ -229,8 +254,9 @@ def _row_of(offer: Offer) -> NetClientKind:
         except (Exception, SystemExit) as error:
             problem = f"{offer.kind!r} ({offer.entry_point.value}) cannot be imported: {_said(error)}"
             raise offer.error(PluginImportError, problem) from error
-    if not isinstance(row, NetClientKind):
-        problem = f"{offer.kind!r} names {row!r}; right is a NetClientKind, which {offer.group} has for rows"
+    wanted = ROWS.get(offer.table, NetClientKind)
+    if not isinstance(row, wanted):
+        problem = f"{offer.kind!r} names {row!r}; right is a {wanted.__name__}, which {offer.group} has for rows"
         raise offer.error(ContractMismatch, problem)
     if row.kind != offer.kind:
         problem = f"entry point {offer.kind!r} names the row of kind {row.kind!r}; right is one name for both"

@@ -81,7 +81,7 @@ def parse(frame: bytes, version: int | None, protocol: int) -> Packet:
     else:
         raise MalformedOffload(f"ethertype {ethertype:#06x} contradicts the gso_type")
     payload = transport + (_tcp_bytes(frame, transport, end) if protocol == TCP else UDP_BYTES)
-    if not payload <= end or payload > HEADERS_MAX:
+    if payload > end or payload > HEADERS_MAX:
         raise MalformedOffload(f"headers of {payload} bytes in a packet that ends at {end}")
     return Packet(network, transport, payload, end, version, word_sum(addresses) + protocol)
 

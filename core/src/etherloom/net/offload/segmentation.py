@@ -16,7 +16,7 @@ from etherloom.net.offload.packet import IPV6_BYTES, TCP, Packet
 __all__ = ["SEGMENTS_MAX", "segments"]
 
 SEGMENTS_MAX = 2048
-"""64 KiB in segments of 32 bytes. Linux sends no less than 36: tcp_min_snd_mss, 48, less 12 bytes of timestamps."""
+"""64 KiB in segments of 32 bytes. Linux hardly goes below 36: tcp_min_snd_mss, 48, less 12 of timestamps."""
 
 U16 = struct.Struct(">H")
 U32 = struct.Struct(">I")

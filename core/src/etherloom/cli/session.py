@@ -1,0 +1,175 @@
+"""One run of a network: the loop, the signals, who is told, and the tear-down whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from etherloom.cli.events import DropWatch, EventLog, Lines
+from etherloom.cli.screen import Screen
+from etherloom.cli.snapshot import snapshot, summary
+from etherloom.cli.source import load
+from etherloom.config.apply import Loom
+from etherloom.errors import ConfigError, EtherloomError
+
+if TYPE_CHECKING:
+    from etherloom.config.model import NetworkConfig
+    from etherloom.plugins.registry import Registry
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A network on its own loop, from the first client to the last.
+
+    Args:
+        registry: Where its kinds are found.
+        arguments: What `load` made its configuration from, to be read again at SIGHUP.
+        show_table: Draw a live table on the terminal instead of writing lines.
+        as_json: Write JSON lines.
+        loop: `asyncio`, `uvloop`, or `auto` for uvloop if it is installed.
+    """
+
+    def __init__(
+        self, registry: Registry, arguments: Sequence[str], *, show_table: bool, as_json: bool, loop: str = "auto"
+    ) -> None:
+        self._registry, self._arguments = registry, arguments
+        self._show_table, self._as_json = show_table, as_json
+        self._loop_factory = _loop_factory(loop)
+
+    def run(self, config: NetworkConfig, seconds: float | None) -> None:
+        """Run until SIGINT, SIGTERM, or for `seconds`; then, or on an exception, everything is torn down.
+
+        Raises:
+            EtherloomError: The network could not be made; nothing is left of it.
+        """
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            runner.run(self._main(config, seconds))
+
+    async def _main(self, config: NetworkConfig, seconds: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        stopped: asyncio.Future[str] = loop.create_future()
+
+        def stop(why: str) -> None:
+            if not stopped.done():
+                stopped.set_result(why)
+
+        loom = Loom(self._registry, loop)
+        screen = Screen() if self._show_table else None
+        sink = screen or Lines(sys.stdout, as_json=self._as_json, broken=lambda: stop("nobody reads"))
+        log = EventLog(sink, loom.network.context.clock.now_ns)
+        with _signals(loop, stop, lambda: self._reload(loom, log)), _logging(held_back=screen is not None):
+            drops = None
+            try:
+                log.say("start", f"{len(config.clients)} net clients", clients=len(config.clients))
+                for warning in config.warnings:
+                    log.say("warning", warning)
+                loom.network.observers.append(log)
+                loom.apply(config)
+                log.quiet = False
+                log.say("ready", _size(loom), clients=len(loom.network.clients))
+                drops = DropWatch(loom.network, log)
+                if screen is not None:
+                    screen.show(loom.network)
+                if seconds is not None:
+                    loop.call_later(seconds, stop, f"{seconds:g} s are over")
+                why = await stopped
+                log.say("stop", why, reason=why)
+            finally:
+                log.quiet = True
+                if drops is not None:
+                    drops.close()
+                if screen is not None:
+                    screen.close()
+                rows = snapshot(loom.network)
+                loom.close()
+            if self._as_json:
+                log.say("end", "all is torn down", clients=rows)
+            elif rows:
+                print(summary(rows), file=sys.stderr)
+
+    def _reload(self, loom: Loom, log: EventLog) -> None:
+        """SIGHUP: make the network what its file says now. A mistake in it changes nothing."""
+        try:
+            loom.apply(load(self._arguments, self._registry))
+        except EtherloomError as error:
+            log.say("refused", str(error), error=str(error))
+        else:
+            log.say("reloaded", _size(loom), clients=len(loom.network.clients))
+
+
+def _size(loom: Loom) -> str:
+    hubs = sum(1 for segment in loom.network.segments.values() if segment.ports)
+    return f"{_count(len(loom.network.clients), 'net client')}, {_count(hubs, 'hub')}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """The loop to run on. uvloop is an extra of this distribution, and the same code runs on either.
+
+    Raises:
+        ConfigError: uvloop is asked for and not installed.
+    """
+    installed = importlib.util.find_spec("uvloop") is not None
+    if name == "uvloop" and not installed:
+        raise ConfigError(
+            "uvloop is not installed", origin="--loop", allowed="asyncio, or pip install etherloom[uvloop]"
+        )
+    if name == "asyncio" or not installed:
+        return asyncio.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    return factory
+
+
+@contextmanager
+def _signals(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[str], None], reload: Callable[[], None]
+) -> Iterator[None]:
+    """SIGINT and SIGTERM stop, SIGHUP reloads. The second of the first two is the system's: it ends us at once.
+
+    Python's handlers and not the loop's, which would have to wait for whatever hangs: for a script, say.
+    """
+
+    def on_stop(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        loop.call_soon_threadsafe(stop, signal.Signals(number).name)
+
+    def on_reload(_: int, __: FrameType | None) -> None:
+        loop.call_soon_threadsafe(reload)
+
+    before = {each: signal.signal(each, on_stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, on_reload)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextmanager
+def _logging(*, held_back: bool) -> Iterator[None]:
+    """Put what is logged on stderr; while the table has the terminal, keep it until that is over."""
+    handler: logging.Handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("etherloom: %(message)s"))
+    if held_back:
+        from logging.handlers import MemoryHandler
+
+        handler = MemoryHandler(capacity=1000, flushLevel=logging.CRITICAL + 1, target=handler)
+    logger = logging.getLogger("etherloom")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
