@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from etherloom import Context, Drop, Frame, NetClient, Network, UsageError
@@ -159,8 +161,6 @@ def test_who_removes_its_peer_in_close_closes_it_once(network: Network, one: Mem
 def test_who_raises_in_a_callback_of_its_own_is_taken_down(
     virtual_loop: VirtualLoop, network: Network, one: MemoryPeer, other: GatheringPeer, how: str
 ) -> None:
-    import os
-
     readable, writable = os.pipe()
     try:
         if how == "half":

@@ -1,0 +1,45 @@
+"""Traffic between the two ends of a stage, and what arrived of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import time
+
+from bench.stage import IFNAME, Stage, compiled, tool
+
+__all__ = ["ping_microseconds", "tcp_gbps", "udp_fps"]
+
+PAYLOAD_BYTES = 22  # of a 64-byte frame: 14 Ethernet, 20 IPv4, 8 UDP
+
+
+def udp_fps(stage: Stage, seconds: float) -> float:
+    """64-byte frames per second that arrive, of as many as one sender can send."""
+    flood = compiled("flood")
+    before, start = stage.b.counters(IFNAME).rx_packets, time.monotonic()
+    stage.a.run([flood, stage.target, str(PAYLOAD_BYTES), str(seconds)], check=True)
+    after, end = stage.b.counters(IFNAME).rx_packets, time.monotonic()
+    return (after - before) / (end - start)
+
+
+def tcp_gbps(stage: Stage, seconds: float) -> float:
+    """Gbit/s of one TCP stream, as its receiver counts."""
+    server = stage.b.start([tool("iperf3"), "--server", "--one-off", "--forceflush"], stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    for line in server.stdout:
+        if "listening" in line:
+            break
+    client = stage.a.run(
+        [tool("iperf3"), "--client", stage.target, "--time", f"{max(1, round(seconds))}", "--json"], check=True
+    )
+    stage.b.stop(server)
+    return float(json.loads(client.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+
+def ping_microseconds(stage: Stage, seconds: float, *, back_to_back: bool) -> float:
+    """Median round trip: every 2 ms, or the next as soon as the answer is there."""
+    pace = ["-A"] if back_to_back else ["-i", "0.002"]
+    said = stage.a.run([tool("ping"), *pace, "-w", f"{max(1, round(seconds))}", stage.target], check=True)
+    return statistics.median(float(ms) for ms in re.findall(r"time=([0-9.]+) ms", said.stdout)) * 1000

@@ -1,0 +1,131 @@
+"""Traffic of the kernel's own stacks: ICMP echo, and one TCP stream whose bytes Python never touches."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+from examples.demo.outcome import Pings, Stream
+
+__all__ = ["TcpStream", "ping"]
+
+ECHO_REQUEST, ECHO_REPLY = 8, 0  # RFC 792
+ICMP_HEADER = struct.Struct("!BBHHH")
+IPV4_HEADER_BYTES = 20  # of what a raw socket returns; nobody here sends options
+ECHO_DATA = bytes(56)  # what ping sends
+
+CHUNK_BYTES = 1 << 20
+
+
+def ping(icmp: socket.socket, target: str, count: int, every_s: float, progress: Callable[[int], None]) -> Pings:
+    """Send echo requests at a fixed pace and wait for each answer.
+
+    Args:
+        icmp: A raw ICMP socket.
+        target: An IPv4 address.
+        count: How many.
+        every_s: The pace; also how long an answer may take.
+        progress: Told after each how many are done.
+    """
+    ident = os.getpid() & 0xFFFF
+    round_trips = []
+    due = time.perf_counter()
+    for sequence in range(count):
+        time.sleep(max(0.0, due - time.perf_counter()))
+        due = max(due + every_s, time.perf_counter())
+        start = time.perf_counter()
+        icmp.sendto(_echo_request(ident, sequence), (target, 0))
+        if _answered(icmp, ident, sequence, start + max(every_s, 0.5)):
+            round_trips.append((time.perf_counter() - start) * 1e6)
+        progress(sequence + 1)
+    return Pings(count, round_trips)
+
+
+class TcpStream:
+    """One TCP stream between two sockets, as fast as it goes, from `with` to the end of its block.
+
+    Args:
+        server: Listens. The stream closes it.
+        client: Not connected yet. The stream closes it.
+
+    Attributes:
+        octets: What has arrived so far.
+    """
+
+    def __init__(self, server: socket.socket, client: socket.socket) -> None:
+        self._server, self._client = server, client
+        self.octets = 0
+        self._stopping = False
+        self._begin = self._end = 0.0
+        self._threads = [threading.Thread(target=self._receive, daemon=True)]
+        self._threads.append(threading.Thread(target=self._send, daemon=True))
+
+    def __enter__(self) -> TcpStream:
+        self._client.connect(self._server.getsockname())
+        self._begin = time.perf_counter()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        self._end = time.perf_counter()
+        self._client.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(2)
+        self._client.close()
+        self._server.close()
+
+    @property
+    def result(self) -> Stream:
+        """What arrived, once the block is over."""
+        return Stream(self.octets, self._end - self._begin)
+
+    def _send(self) -> None:
+        file = os.memfd_create("stream")
+        os.ftruncate(file, CHUNK_BYTES)
+        try:
+            while not self._stopping:
+                os.sendfile(self._client.fileno(), file, 0, CHUNK_BYTES)
+        except OSError:
+            pass  # shut down by __exit__
+        finally:
+            os.close(file)
+
+    def _receive(self) -> None:
+        connection, _ = self._server.accept()
+        ignored = bytearray(CHUNK_BYTES)
+        try:
+            with connection:
+                # MSG_TRUNC: the kernel counts and throws away (tcp(7)), so no copy limits the stream.
+                while not self._stopping and (count := connection.recv_into(ignored, 0, socket.MSG_TRUNC)):
+                    self.octets += count
+        except OSError:
+            pass  # the connection was reset when the stream ended
+
+
+def _echo_request(ident: int, sequence: int) -> bytes:
+    header = ICMP_HEADER.pack(ECHO_REQUEST, 0, 0, ident, sequence & 0xFFFF)
+    return ICMP_HEADER.pack(ECHO_REQUEST, 0, _checksum(header + ECHO_DATA), ident, sequence & 0xFFFF) + ECHO_DATA
+
+
+def _answered(icmp: socket.socket, ident: int, sequence: int, deadline: float) -> bool:
+    while (left := deadline - time.perf_counter()) > 0 and select.select([icmp], [], [], left)[0]:
+        packet = icmp.recv(2048)
+        kind, _, _, its_ident, its_sequence = ICMP_HEADER.unpack_from(packet, IPV4_HEADER_BYTES)
+        if (kind, its_ident, its_sequence) == (ECHO_REPLY, ident, sequence & 0xFFFF):
+            return True
+    return False
+
+
+def _checksum(data: bytes) -> int:
+    """The Internet checksum of an even number of bytes (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
