@@ -126,10 +126,18 @@ def test_flush_of_a_client_that_is_not_busy_is_harmless(
     virtual_loop: VirtualLoop, one: MemoryPeer, other: MemoryPeer
 ) -> None:
     """C-38."""
+    offered: list[int] = []
+
+    def refuse(frame: Frame) -> bool:
+        offered.append(len(frame))
+        return False
+
     other.flush()
     virtual_loop.run_until_idle()
+    other.on_receive = refuse
     one.send(bytes(60))
-    assert [bytes(60)] == other.received
+    virtual_loop.run_until_idle()
+    assert [60] == offered
 
 
 def test_a_flush_said_while_the_frame_is_refused_is_not_lost(

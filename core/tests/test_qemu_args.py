@@ -16,7 +16,7 @@ from etherloom.config.names import ID_ALLOWED
 from etherloom.config.options import Fd, option
 from etherloom.config.qemu import HelpRequested, parse
 from etherloom.errors import ConfigError
-from etherloom.kinds import NetClientKind
+from etherloom.kinds import NicModelKind
 from etherloom.plugins.registry import Registry
 
 
@@ -47,11 +47,11 @@ class Card:
     bus: str = option(default="", help="bus")
 
 
-def row(kind: str, options: type[Any]) -> NetClientKind:
+def row(kind: str, options: type[Any]) -> NicModelKind:
     def init(*_: object) -> Any:
         raise AssertionError("a parser makes no client")
 
-    return NetClientKind(kind=kind, options=options, init=init, summary=f"a {kind}")
+    return NicModelKind(kind=kind, options=options, init=init, summary=f"a {kind}")
 
 
 REGISTRY = Registry(

@@ -20,7 +20,7 @@ from etherloom.config.options import option
 from etherloom.config.qemu import parse
 from etherloom.config.topology import survey
 from etherloom.errors import ConfigError
-from etherloom.kinds import NetClientKind
+from etherloom.kinds import NicModelKind
 from etherloom.plugins.registry import Registry
 
 pytestmark = pytest.mark.qemu
@@ -60,11 +60,11 @@ class Card:
     vectors: int = option(default=0, minimum=0, maximum=0x7FFFFFFF, help="")  # O-24
 
 
-def row(kind: str, options: type[Any]) -> NetClientKind:
+def row(kind: str, options: type[Any]) -> NicModelKind:
     def init(*_: object) -> Any:
         raise AssertionError("a parser makes no client")
 
-    return NetClientKind(kind=kind, options=options, init=init, summary=kind)
+    return NicModelKind(kind=kind, options=options, init=init, summary=kind)
 
 
 REGISTRY = Registry(

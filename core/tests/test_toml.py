@@ -15,7 +15,7 @@ from etherloom.config.model import ClientConfig, NetworkConfig
 from etherloom.config.options import option
 from etherloom.config.toml import load, parse
 from etherloom.errors import ConfigError
-from etherloom.kinds import NetClientKind
+from etherloom.kinds import NicModelKind
 from etherloom.plugins.registry import Registry
 
 
@@ -43,11 +43,11 @@ class Card:
     netdev: str | None = option(default=None, help="")
 
 
-def row(kind: str, options: type[Any]) -> NetClientKind:
+def row(kind: str, options: type[Any]) -> NicModelKind:
     def init(*_: object) -> Any:
         raise AssertionError("a parser makes no client")
 
-    return NetClientKind(kind=kind, options=options, init=init, summary=f"a {kind}")
+    return NicModelKind(kind=kind, options=options, init=init, summary=f"a {kind}")
 
 
 REGISTRY = Registry(rows=[row("wire", Wire), row("hubport", Port)], nic_models=[row("card", Card)])

@@ -134,11 +134,13 @@ def _kernel_scene(outcome: Outcome) -> tuple[Sequence[Panel], Sequence[Node], Se
 
 
 def _memory_scene(outcome: Outcome) -> tuple[Sequence[Panel], Sequence[Node], Sequence[Edge]]:
-    panels = (Panel(292, 736, "etherloom, in one process", f"refused: {outcome.refused}"[:110], ours=True),)
+    panels = (
+        Panel(292, 736, "etherloom, in one process", f"refused: {outcome.refused.partition(';')[0]}"[:110], ours=True),
+    )
     nodes = (
-        Node(400, "uplink", "memory peer", client=True, drops=outcome.clients["uplink"].drops),
+        Node(400, "uplink", "memory", client=True, drops=outcome.clients["uplink"].drops),
         Node(660, "hub 0", "2 hubports", client=True, drops=_hub_drops(outcome)),
-        Node(920, "guest", "memory peer", client=True, drops=outcome.clients["guest"].drops),
+        Node(920, "guest", "memory", client=True, drops=outcome.clients["guest"].drops),
     )
     return panels, nodes, tuple(_hub_edges(outcome, 400, 660, 920))
 
@@ -212,9 +214,9 @@ def _edge(edge: Edge) -> Iterator[str]:
 def _tiles(outcome: Outcome) -> Iterator[str]:
     idle, loaded = outcome.idle, outcome.loaded
     tiles = (
-        (44, f"{outcome.stream.gbps:.2f}", "Gbit/s", f"one stream, {outcome.transport}", _amount(outcome)),
-        (252, _microseconds(idle, 50), "us", "median round trip", _tail(idle)),
-        (460, _microseconds(loaded, 50), "us", "beside the stream", _tail(loaded)),
+        (44, f"{outcome.stream.gbps:.3g}", "Gbit/s", outcome.transport, _amount(outcome)),
+        (252, _microseconds(idle, 50), "us", "median round trip, idle", _tail(idle)),
+        (460, _microseconds(loaded, 50), "us", "the same beside the stream", _tail(loaded)),
     )
     for x, figure, unit, words, more in tiles:
         yield f'<rect class="panel" x="{x}" y="434" width="192" height="176" rx="16"/>'

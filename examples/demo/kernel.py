@@ -74,7 +74,7 @@ def run(progress: Progress) -> Outcome:
             host.stop(etherloom)
             said.seek(0)
             clients = {client.name: client for client in _clients(said.read())}
-        return Outcome("", "TCP", idle, loaded, stream.result, clients, interfaces)
+        return Outcome("", "one TCP stream", idle, loaded, stream.result, clients, interfaces)
 
 
 @contextmanager

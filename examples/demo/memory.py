@@ -24,7 +24,7 @@ IS_ECHO = 14  # the first byte of the payload: answer this frame
 
 IDLE_PINGS, LOADED_PINGS = 1000, 500
 STREAM_S = 4.0
-STREAM_FRAME_BYTES = 65536  # as large as the kernel's own segments
+STREAM_FRAME_BYTES = 1514
 BURST_FRAMES = 64
 
 
@@ -53,7 +53,7 @@ async def _run(progress: Progress, refused: str) -> Outcome:
         clients = {name: _client(client) for name, client in loom.network.clients.items()}
     finally:
         loom.close()
-    return Outcome(refused, f"{STREAM_FRAME_BYTES // 1024} KiB frames", idle, loaded, stream, clients, {})
+    return Outcome(refused, f"frames of {STREAM_FRAME_BYTES:,} bytes", idle, loaded, stream, clients, {})
 
 
 class Ends:
@@ -78,7 +78,7 @@ class Ends:
         return (await self._answer - start) * 1e6
 
     async def stream(self) -> tuple[Pings, Stream]:
-        """Send large frames as fast as they go, and every few bursts an echo."""
+        """Send frames as fast as they go, and every few bursts an echo."""
         frame = _frame(STREAM_FRAME_BYTES, echo=False)
         round_trips: list[float] = []
         self._octets = 0

@@ -64,7 +64,7 @@ class Outcome:
 
     Attributes:
         refused: What the host refused; empty if the kernel's own stacks were at work.
-        transport: What the stream was: `TCP`, or `64 KiB frames` between memory peers.
+        transport: What the stream was: `one TCP stream`, or `frames of 1,514 bytes` between memory peers.
         idle: Round trips on an idle network.
         loaded: Round trips while the stream ran.
         stream: The stream.

@@ -17,8 +17,8 @@ sends all the same is queued, and beyond the queue's limit dropped and counted. 
 with the frame and False when it cannot take it now; then the network keeps a copy, offers it again after the client's
 `flush()`, and lets no newer frame overtake. A source reads `self.send` once per burst, never keeps it longer, and says
 `self.end_burst()` when the burst is over. What the context calls runs in a burst; a coroutine of a client's own sends
-inside `with self.context.network.burst():`, so that nothing is rewired under a frame on its way. Every call into a client comes from the loop's one thread, and an exception
-that leaves it takes that client down and nobody else.
+inside `with self.context.network.burst():`, so that nothing is rewired under a frame on its way. Every call into a
+client comes from the loop's one thread, and an exception that leaves it takes that client down and nobody else.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from etherloom.testing import VirtualLoop
 
 ROW = """\
 import attrs
-from etherloom import NetClient, NetClientKind
+from etherloom import NetClient, NetClientKind, NicModelKind
 
 @attrs.frozen(kw_only=True)
 class Options:
@@ -27,7 +27,7 @@ def init(options, name, peer, context):
     return NetClient(name, context)
 
 def row(kind, **fields):
-    return NetClientKind(kind=kind, options=Options, init=init, summary=f"what {kind} is", **fields)
+    return NicModelKind(kind=kind, options=Options, init=init, summary=f"what {kind} is", **fields)
 """
 """The start of a plugin's module: `row(kind)` makes a row."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etherloom import Context, NetClient, NetClientKind
+from etherloom import Context, NetClient, NetClientKind, NicModelKind
 from etherloom.plugins.registry import Registry
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def test_one_name_can_be_a_kind_in_two_tables(site: Site) -> None:
 
 def test_given_rows_need_no_distribution() -> None:
     jute = NetClientKind(kind="jute", options=object, init=init, summary="")
-    hemp = NetClientKind(kind="hemp", options=object, init=init, summary="")
+    hemp = NicModelKind(kind="hemp", options=object, init=init, summary="")
     registry = Registry([jute], nic_models=[hemp])
 
     assert (["jute"], ["hemp"]) == (registry.kinds(), registry.kinds("nic_model"))

@@ -111,7 +111,7 @@ class Builder:
         # A default address depends on the other NICs, so it has to wait for `finish`.
         lacks_mac = table == "nic_model" and "mac" not in raw and _takes_default_mac(row)
         bus = None
-        if table == "nic_model" and "bus" in raw:
+        if table == "nic_model" and "bus" in raw and "bus" not in names(row.options):
             raw, bus = self._split_bus(row, raw, origin=origin, flat=flat)
         options = structure(row, {**raw, "mac": str(UNSET)} if lacks_mac else raw, origin=origin, flat=flat)
         if lacks_mac:

@@ -36,7 +36,7 @@ class HubPort(NetClient):
         return f"{self.segment}"
 
 
-def init(options: HubPortOptions, name: str, peer: NetClient | None, context: Context) -> HubPort:  # noqa: ARG001
+def init(options: HubPortOptions, name: str, peer: NetClient | None, context: Context) -> HubPort:
     """Make a port; core connects it to `peer`."""
     return HubPort(name, context, options.hubid)
 

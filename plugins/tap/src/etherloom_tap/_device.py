@@ -87,8 +87,11 @@ class TunDevice:
     def adopt(cls, kernel: Kernel, fd: int) -> TunDevice:
         """Take over an inherited fd, which needs no privilege (O-81). It is left open where this raises.
 
+        Whether it was opened with IFF_NO_PI, as it must be, it does not tell: that bit of TUNGETIFF's answer is
+        IFF_NOFILTER.
+
         Raises:
-            ConfigError: The fd is none, or of something that is no tap with plain frames.
+            ConfigError: The fd is none, or of something that is no tap.
         """
         try:
             os.fstat(fd)
@@ -101,8 +104,6 @@ class TunDevice:
             raise ConfigError(f"file descriptor {fd} is no tap: {cause}", key="fd", allowed="an open tap") from None
         if TunFlag.TAP not in flags:
             raise ConfigError(f"{name} was opened with IFF_TUN and has no Ethernet", key="fd", allowed="IFF_TAP")
-        if TunFlag.NO_PI not in flags:
-            raise ConfigError(f"{name} was opened without IFF_NO_PI", key="fd", allowed="IFF_TAP | IFF_NO_PI")
         os.set_blocking(fd, False)
         os.set_inheritable(fd, False)
         return cls(kernel, fd, name, flags, adopted=True)

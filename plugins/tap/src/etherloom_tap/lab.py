@@ -22,6 +22,7 @@ Sources: namespaces(7), network_namespaces(7), user_namespaces(7), linux/if_tun.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import socket
@@ -87,7 +88,9 @@ class Namespace:
         home = os.open(_THIS_NAMESPACE, os.O_RDONLY)
         try:
             if _libc.unshare(CLONE_NEWNET):
-                raise HostError("make a network namespace", ctypes.get_errno(), device=name, remedy="be root")
+                refusal = ctypes.get_errno()
+                remedy = {errno.EPERM: "be root", errno.ENOSPC: "raise sysctl user.max_net_namespaces"}
+                raise HostError("make a network namespace", refusal, device=name, remedy=remedy.get(refusal, ""))
             try:
                 self.fd = os.open(_THIS_NAMESPACE, os.O_RDONLY)
             finally:
@@ -326,16 +329,19 @@ def can_make_namespaces() -> bool:
 
 
 def become_root_of_a_user_namespace() -> None:
-    """Move this process into a user namespace of its own where it is root, for good (`unshare -Ur`).
+    """Move this process into a user namespace of its own where it is root, for good (`unshare -Urn`).
 
-    A program calls it at its start, before it has threads, when it cannot make network namespaces as it is.
+    A program calls it at its start, before it has threads, when it cannot make network namespaces as it is. It leaves
+    the host's network too: a thread that has been in a namespace of the lab's would not be let in there again.
 
     Raises:
         HostError: The kernel refused.
     """
     uid, gid = os.geteuid(), os.getegid()
-    if _libc.unshare(CLONE_NEWUSER):
-        raise HostError("make a user namespace", ctypes.get_errno(), remedy=ALLOW_USER_NAMESPACES)
+    if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNET):
+        raise HostError(
+            "make a user namespace and a network namespace in it", ctypes.get_errno(), remedy=ALLOW_USER_NAMESPACES
+        )
     try:
         Path("/proc/self/setgroups").write_text("deny")  # user_namespaces(7): before gid_map, where one is not root
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")

@@ -25,6 +25,7 @@ SOCKET_BYTES = 2 * FRAME_MAX
 
 GSO_TYPES = (0, 1, 3, 4, 5)  # virtio 1.2 section 5.1.6: none, TCPv4, UDP, TCPv6, UDP_L4
 GSO_ECN = 0x80
+NOFILTER = 0x1000  # IFF_NOFILTER, which TUNGETIFF answers where IFF_NO_PI would be
 NEEDS_CSUM = 0x01
 
 
@@ -127,9 +128,11 @@ class FakeKernel(Kernel):
         return dict(self._interfaces)
 
     def close(self) -> None:
-        """Delete all interfaces."""
+        """Delete all interfaces, and let go of what was opened and not attached."""
         for interface in self.interfaces.values():
             interface.delete()
+        for host in self._unattached.values():
+            host.close()
 
     def open(self) -> int:
         """One end of a pair of sockets."""
@@ -162,7 +165,7 @@ class FakeKernel(Kernel):
         if interface is None:
             raise _error(errno.EBADFD if fd in self._unattached else errno.ENOTTY)
         if request is Request.GETIFF:
-            return IFREQ.pack(interface.name.encode(), interface.flags)
+            return IFREQ.pack(interface.name.encode(), interface.flags | NOFILTER)
         if request is Request.SETOFFLOAD:
             self._set_offload(interface, Offload(int(argument)))
             return b""
@@ -184,11 +187,11 @@ class FakeKernel(Kernel):
         name = pattern
         if "%d" in pattern:
             name = next(name for number in range(10_000) if (name := pattern % number) not in taken)
-        if name in taken:
-            raise _error(errno.EBUSY)
-        if not self.privileged:
-            raise _error(errno.EPERM)
-        interface = FakeInterface(name, wanted, self._unattached.pop(fd))
+        host = self._unattached.pop(fd)
+        if name in taken or not self.privileged:
+            host.close()  # all that is left to do with a refused fd is to close it
+            raise _error(errno.EBUSY if name in taken else errno.EPERM)
+        interface = FakeInterface(name, wanted, host)
         self._attached[fd] = self._interfaces[name] = interface
         return IFREQ.pack(name.encode(), wanted)
 
