@@ -32,7 +32,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "clients-time",
-        "1,000 net clients from a TOML file, from reading it to frames passing",
+        "1,000 net clients from a TOML file, from reading it to a wired network",
         "s",
         {"etherloom": _alone("clients_seconds", 1000)},
         (Goal("", 1.5, 0.5),),

@@ -89,12 +89,12 @@ def packet_socket(namespace: Namespace) -> socket.socket:
 # The sides ---------------------------------------------------------------------------------------------------------
 
 
-def netdev_arguments(fds: Sequence[int], *, hub: bool = True) -> list[str]:
+def netdev_arguments(fds: Sequence[int]) -> list[str]:
     """The arguments that join taps by a hub, for QEMU and for Etherloom."""
     arguments = []
     for number, fd in enumerate(fds):
         arguments += ["-netdev", f"tap,id=t{number},fd={fd}"]
-    for number in range(len(fds) if hub else 0):
+    for number in range(len(fds)):
         arguments += ["-netdev", f"hubport,id=h{number},hubid=0,netdev=t{number}"]
     return arguments
 

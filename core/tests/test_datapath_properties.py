@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from etherloom import FRAME_MAX, FRAME_MIN, ConfigError, Context, Frame, NetClient, Network, Offload
 from etherloom.client import VNET_HEADER_BYTES
@@ -25,6 +25,7 @@ SIZES = st.one_of(
     st.sampled_from([0, FRAME_MIN - 1, FRAME_MIN, 1514, FRAME_MAX, FRAME_MAX + 1, 70_000]),
     st.integers(0, 70_000),
 )
+CHOICE = st.integers(0, 11)
 STAMP_BYTES = 8  # number of the sender, number of the frame
 
 # A storm of echoes grows with each round; after so many sends a peer has made its point.
@@ -93,8 +94,11 @@ class Peer(MemoryPeer):
             self.flush()
         elif self.evil == "stutter":
             self.offers += 1
-            if self.offers % 3:
+            if self.offers % 3 == 1:
+                self.flush()
+            elif self.offers % 3 == 2:
                 self.context.loop.call_soon(self.flush)
+            if self.offers % 3:
                 return False
         return super().receive(frame)
 
@@ -106,7 +110,7 @@ class Peer(MemoryPeer):
         super().resume()
 
 
-EVILS = ("", "echo", "raise", "none", "leave", "kill", "part", "flap", "flush", "stutter")
+EVILS = ("", "echo", "raise", "none", "leave", "kill", "part", "flap", "flush", "stutter", "stutter", "stutter")
 
 
 def present(client: NetClient) -> bool:
@@ -133,8 +137,7 @@ def hearers(peer: NetClient) -> list[NetClient]:
 
 
 class DataPath(RuleBasedStateMachine):
-    peers: Bundle[Peer] = Bundle("peers")
-    ports: Bundle[Port] = Bundle("ports")
+    """Rules pick clients by number among those that are in the network, so that few steps go nowhere."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +149,7 @@ class DataPath(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self._calm_down()
+            self.calm()
             self.network.close()
             self.loop.run_until_idle()
         finally:
@@ -155,113 +158,90 @@ class DataPath(RuleBasedStateMachine):
 
     # Making and breaking -----------------------------------------------------------------------------------------
 
-    @initialize(target=peers, vnets=st.lists(st.booleans(), min_size=2, max_size=4), patched=st.booleans())
-    def begin_with_hubs(self, vnets: list[bool], patched: bool) -> MultipleResults[Peer]:
-        """Two hubs, perhaps patched, with peers at both: the traffic of the rules below has somewhere to go."""
-        made = [self._peer(vnet=vnet) for vnet in vnets]
-        for peer in made:
-            self._connect(self._port(peer.number % 2), peer)
+    @initialize(vnets=st.lists(st.booleans(), min_size=4, max_size=6), patched=st.booleans())
+    def begin(self, vnets: list[bool], patched: bool) -> None:
+        """A pair, and two hubs, perhaps patched, with a peer or more at each."""
+        made = [self.make_peer(vnet=vnet) for vnet in vnets]
+        self.network.connect(made[0], made[1])
+        self.mend()
         if patched:
-            self._connect(self._port(0), self._port(1))
-        return multiple(*made)
+            self.network.connect(self.make_port(0), self.make_port(1))
 
-    @initialize(target=peers, nic=st.booleans(), vnet=st.booleans())
-    def begin_with_a_pair(self, nic: bool, vnet: bool) -> MultipleResults[Peer]:
-        one, other = self._peer(vnet=vnet), self._peer(nic=nic)
-        self._connect(one, other)
-        return multiple(one, other)
+    @rule(vnet=st.booleans(), nic=st.booleans(), accepts=st.sampled_from([Offload.ALL, Offload(0)]))
+    def add_peer(self, vnet: bool, nic: bool, accepts: Offload) -> None:
+        self.make_peer(vnet=vnet, nic=nic, accepts=accepts)
 
-    @rule(target=peers, vnet=st.booleans(), nic=st.booleans(), accepts=st.sampled_from([Offload.ALL, Offload(0)]))
-    def make_peer(self, vnet: bool, nic: bool, accepts: Offload) -> Peer:
-        return self._peer(vnet=vnet, nic=nic, accepts=accepts)
+    @rule()
+    def mend(self) -> None:
+        """Links up, and every peer without a wire into a port."""
+        for client in list(self.network.clients.values()):
+            self.network.set_link(client, True)
+            if client.peer is None and client.segment is None:
+                self.network.connect(client, self.make_port(self.made % 2))
 
-    @rule(target=ports, peer=st.one_of(peers, st.none()), hubid=st.integers(0, 2))
-    def make_port(self, peer: Peer | None, hubid: int) -> Port:
-        port = self._port(hubid)
-        if peer is not None:
-            self._connect(port, peer)
-        return port
+    @rule(one=CHOICE, other=CHOICE)
+    def rewire(self, one: int, other: int) -> None:
+        self.join(self.client(one), self.client(other))
 
-    @rule(one=st.one_of(peers, ports), other=st.one_of(peers, ports))
-    def connect(self, one: NetClient, other: NetClient) -> None:
-        self._connect(one, other)
-
-    def _peer(self, *, vnet: bool = False, nic: bool = False, accepts: Offload = Offload.ALL) -> Peer:
-        self.made += 1
-        peer = Peer(self.made, self.network.context, vnet=vnet, nic=nic)
-        peer.accepts = accepts
-        self.network.add(peer)
-        self.all.append(peer)
-        return peer
-
-    def _port(self, hubid: int) -> Port:
-        self.made += 1
-        port = Port(f"port{self.made}", self.network.context, hubid)
-        self.network.add(port)
-        return port
-
-    def _connect(self, one: NetClient, other: NetClient) -> None:
-        if one is not other and one.peer is None and other.peer is None and present(one) and present(other):
-            try:
-                self.network.connect(one, other)
-            except ConfigError:  # a ring of hubs
-                assert one.peer is other.peer is None
-
-    @rule(client=st.one_of(peers, ports))
-    def disconnect(self, client: NetClient) -> None:
-        self.network.disconnect(client)
-
-    @rule(client=st.one_of(peers, ports))
-    def remove(self, client: NetClient) -> None:
-        if present(client):
+    @rule(one=CHOICE, how=st.sampled_from(["disconnect", "remove", "down", "up"]))
+    def cut(self, one: int, how: str) -> None:
+        client = self.client(one)
+        if how == "disconnect":
+            self.network.disconnect(client)
+        elif how == "remove":
             self.network.remove(client)
+        else:
+            self.network.set_link(client, how == "up")
 
-    @rule(client=st.one_of(peers, ports), up=st.booleans())
-    def set_link(self, client: NetClient, up: bool) -> None:
-        if present(client):
-            self.network.set_link(client, up)
-
-    @rule(peer=peers, frames=st.integers(1, 5), octets=st.integers(100, 100_000))
-    def shorten_queue(self, peer: Peer, frames: int, octets: int) -> None:
-        inlet_of(peer).queue_frames_max, inlet_of(peer).queue_bytes_max = frames, octets
+    @rule(frames=st.integers(1, 9), octets=st.integers(100, 100_000))
+    def shorten_queues(self, frames: int, octets: int) -> None:
+        for inlet in map(inlet_of, self.all):
+            inlet.queue_frames_max, inlet.queue_bytes_max = frames, octets
 
     # Behaving and misbehaving ------------------------------------------------------------------------------------
 
-    @rule(peer=peers, blocked=st.booleans())
-    def block(self, peer: Peer, blocked: bool) -> None:
-        if blocked:
-            peer.block()
-        else:
-            peer.unblock()
+    @rule(which=st.integers(0, 255))
+    def block(self, which: int) -> None:
+        """Those whose bit is set take nothing; the others go on."""
+        for peer in self.all:
+            if which >> peer.number % 8 & 1:
+                peer.block()
+            else:
+                peer.unblock()
 
-    @rule(peer=peers, evil=st.sampled_from(EVILS))
-    def turn_evil(self, peer: Peer, evil: str) -> None:
-        peer.evil = evil
+    @rule(one=CHOICE, evil=st.sampled_from(EVILS))
+    def turn_evil(self, one: int, evil: str) -> None:
+        self.peer(one).evil = evil
 
-    @rule(peer=peers, sizes=st.lists(SIZES, min_size=1, max_size=8), lent=st.booleans())
-    def send(self, peer: Peer, sizes: list[int], lent: bool) -> None:
+    @rule(one=CHOICE, sizes=st.lists(SIZES, min_size=1, max_size=8), lent=st.booleans())
+    def send(self, one: int, sizes: list[int], lent: bool) -> None:
+        peer = self.peer(one)
         with self.network.burst():
             for size in sizes:
                 peer.hand(size, lent=lent)
             peer.end_burst()
 
-    @rule(peer=peers, size=SIZES)
-    def send_without_a_burst(self, peer: Peer, size: int) -> None:
-        if not any(other.evil for other in self.all):  # a receiver that rewires would do so with the frame in its hands
-            peer.hand(size)
-
-    @rule(peer=peers, other=st.one_of(peers, ports), third=st.one_of(peers, ports), size=SIZES)
-    def rewire_in_mid_burst(self, peer: Peer, other: NetClient, third: NetClient, size: int) -> None:
+    @rule(rounds=st.integers(1, 4))
+    def everybody_sends(self, rounds: int) -> None:
         with self.network.burst():
-            peer.hand(size)
-            self.network.disconnect(other)
-            peer.hand(size)
-            self._connect(other, third)
-            if present(third):
-                self.network.set_link(third, False)
-                peer.hand(size)
-                self.network.remove(third)
-            peer.hand(size)
+            for peer in self.all * rounds:
+                peer.hand(60)
+
+    @rule(one=CHOICE, size=SIZES)
+    def send_without_a_burst(self, one: int, size: int) -> None:
+        if not any(peer.evil for peer in self.all):  # a receiver that rewires would do so with the frame in its hands
+            self.peer(one).hand(size)
+
+    @rule(one=CHOICE, other=CHOICE, third=CHOICE, removing=st.booleans())
+    def rewire_in_mid_burst(self, one: int, other: int, third: int, removing: bool) -> None:
+        peer, second = self.peer(one), self.client(other)
+        with self.network.burst():
+            peer.hand(60)
+            self.join(second, self.client(third))
+            peer.hand(60)
+            if removing:
+                self.network.remove(second)
+            peer.hand(60)
 
     @rule()
     def run_the_loop(self) -> None:
@@ -269,9 +249,46 @@ class DataPath(RuleBasedStateMachine):
 
     @rule()
     def calm_down(self) -> None:
-        self._calm_down()
+        self.calm()
 
-    def _calm_down(self) -> None:
+    # What the rules are made of ----------------------------------------------------------------------------------
+
+    def make_peer(self, *, vnet: bool = False, nic: bool = False, accepts: Offload = Offload.ALL) -> Peer:
+        self.made += 1
+        peer = Peer(self.made, self.network.context, vnet=vnet, nic=nic)
+        peer.accepts = accepts
+        self.network.add(peer)
+        self.all.append(peer)
+        return peer
+
+    def make_port(self, hubid: int) -> Port:
+        self.made += 1
+        port = Port(f"port{self.made}", self.network.context, hubid)
+        self.network.add(port)
+        return port
+
+    def client(self, choice: int) -> NetClient:
+        """One of the clients in the network; never none."""
+        clients = list(self.network.clients.values())
+        return clients[choice % len(clients)] if clients else self.make_port(0)
+
+    def peer(self, choice: int) -> Peer:
+        """One of the peers in the network; never none."""
+        peers = [peer for peer in self.all if present(peer) and peer.failure is None]
+        return peers[choice % len(peers)] if peers else self.make_peer()
+
+    def join(self, one: NetClient, other: NetClient) -> None:
+        """Make them peers, whosever they were."""
+        if one is other:
+            return
+        self.network.disconnect(one)
+        self.network.disconnect(other)
+        try:
+            self.network.connect(one, other)
+        except ConfigError:  # a ring of hubs
+            assert one.peer is other.peer is None
+
+    def calm(self) -> None:
         """The end of all evil: every queue empties, nobody waits, every door stands open."""
         for peer in self.all:
             peer.evil = ""
@@ -323,4 +340,4 @@ class DataPath(RuleBasedStateMachine):
 
 
 TestDataPath = DataPath.TestCase
-TestDataPath.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestDataPath.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

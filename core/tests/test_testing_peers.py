@@ -8,8 +8,6 @@ from etherloom import Network
 from etherloom.testing import GatheringPeer, MemoryNic, VirtualLoop, raises
 from etherloom.testing.pytest_plugin import MakeMemoryPeer
 
-pytest_plugins = ["pytester"]
-
 
 def test_a_peer_remembers_copies(memory_peer: MakeMemoryPeer) -> None:
     one, other = memory_peer("one"), memory_peer("other", "one")

@@ -93,7 +93,7 @@ def test_a_bridge_that_does_not_exist_is_refused_with_what_there_is(network: Net
     before = links(real_host)
     with pytest.raises(ConfigError) as caught:
         real_host.tap(network, "a", br="br9")
-    assert "br: there is no bridge br9 (allowed: br7, br8, or br-create=on)" == str(caught.value)
+    assert "br: there is no bridge br9 (allowed: br7, br8, or one made by br-create=on)" == str(caught.value)
     assert before == links(real_host)
 
 

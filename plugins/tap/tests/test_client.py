@@ -12,6 +12,7 @@ import pytest
 from etherloom import VNET_HEADER_BYTES, Drop, Frame, HostError, NetClient, Network, Offload
 from etherloom.testing import GatheringPeer, MemoryPeer, VirtualLoop, check_net_client
 from etherloom_tap import TapClient
+from etherloom_tap._client import BURSTS_SKIPPED
 from etherloom_tap.testing import FakeHost, FakeKernel, Host, Interface, InterfaceFarEnd, RealHost
 
 NO_OFFLOAD = bytes(VNET_HEADER_BYTES)
@@ -292,6 +293,20 @@ def test_an_answer_that_is_there_when_the_write_returns_is_read_at_once(
     one.send(frame(1))
     one.end_burst()
     assert ([frame(1)], [frame(2)]) == (far.received(), near.received())
+
+
+def test_where_there_was_no_answer_the_next_bursts_are_not_looked_behind(
+    network: Network, virtual_loop: VirtualLoop, fake_host: FakeHost
+) -> None:
+    """A look costs a system call; a stream that goes one way has no answers."""
+    tap = fake_host.tap(network, "tap", vnet_hdr=False)
+    tap.burst_ended()
+    fake_host.interface(tap).transmit(frame(1))
+    for _ in range(BURSTS_SKIPPED):
+        tap.burst_ended()
+    assert {} == tap.counters.drops
+    tap.burst_ended()
+    assert {Drop.NO_PEER: 1} == tap.counters.drops
 
 
 def test_taps_do_not_call_each_other_as_deep_as_there_are_taps(

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum, auto
+from pathlib import Path
+
+from etherloom.errors import ConfigError, HostError
 
 __all__ = ["WORDS", "Eeprom93c46"]
 
@@ -35,7 +38,7 @@ class Eeprom93c46:
     Attributes:
         words: The content, as it is now.
         do: The data output.
-        changed: Whether a guest has programmed anything since this was last set to False.
+        changed: Whether a guest has programmed anything since the last `save`.
     """
 
     def __init__(self, words: Sequence[int] = ()) -> None:
@@ -48,6 +51,38 @@ class Eeprom93c46:
         self._bits = self._count = 0
         self._address = 0
         self._store: slice | None = None  # what the running write goes to
+
+    @staticmethod
+    def load(path: Path) -> list[int] | None:
+        """The words kept in a file by `save`; None if there is no such file yet.
+
+        Raises:
+            ConfigError: It is not an image.
+            HostError: It cannot be read.
+        """
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise HostError("read the EEPROM image", error.errno or 0, device=str(path)) from error
+        if len(data) != 2 * WORDS:
+            raise ConfigError(f"{path} has {len(data)} bytes", key="eeprom", allowed=f"an image of {2 * WORDS} bytes")
+        return [int.from_bytes(data[at : at + 2], "little") for at in range(0, len(data), 2)]
+
+    def save(self, path: Path) -> None:
+        """Write the content to a file, whole or not at all; nothing counts as changed then, whatever comes of it.
+
+        Raises:
+            HostError: It cannot be written.
+        """
+        self.changed = False
+        partial = path.with_name(f"{path.name}.partial")
+        try:
+            partial.write_bytes(b"".join(word.to_bytes(2, "little") for word in self.words))
+            partial.replace(path)
+        except OSError as error:
+            raise HostError("write the EEPROM image", error.errno or 0, device=str(path)) from error
 
     def pins(self, cs: bool, sk: bool, di: bool) -> bool:
         """Set the inputs; returns DO."""

@@ -32,8 +32,8 @@ __all__ = ["Bench", "ConformanceError", "Factory", "FarEnd", "Report", "check_ne
 Factory: TypeAlias = Callable[[Context, str], NetClient]
 
 # A frame of the check's own is known by its EtherType (IEEE 802 local experimental) and carries its number, so that
-# what a kernel adds to an outside of its own accord is not mistaken for one.
-HEADER = bytes.fromhex("020000000002 020000000001 88b5")
+# what a kernel adds to an outside of its own accord is not mistaken for one. It is broadcast, which no NIC's filter keeps.
+HEADER = bytes.fromhex("ffffffffffff 020000000001 88b5")
 NUMBER = slice(14, 18)
 
 
@@ -99,12 +99,13 @@ def check_net_client(factory: Factory, far_end: Callable[[NetClient], FarEnd] | 
         if promise.needs_far_end and far_end is None:
             inapplicable.append(promise.text)
             continue
-        _check(promise, factory, far_end)
+        check_promise(promise, factory, far_end)
         kept.append(promise.text)
     return Report(tuple(kept), tuple(inapplicable))
 
 
-def _check(promise: Promise, factory: Factory, far_end: Callable[[NetClient], FarEnd] | None) -> None:
+def check_promise(promise: Promise, factory: Factory, far_end: Callable[[NetClient], FarEnd] | None) -> None:
+    """Check one, with a peer of each kind that the client can have; the list in `promises` is not the only one."""
     before = _open_fds()
     try:
         if _check_between(promise, factory, far_end, vnet=False).vnet:

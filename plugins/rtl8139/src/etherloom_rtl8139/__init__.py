@@ -26,11 +26,19 @@ class Rtl8139Options:
         default=Overflow.HOLD, help="a full receive ring holds the source back for up to 10 ms, or drops as the chip"
     )
     eeprom: Path | None = option(default=None, help="file to keep the EEPROM in; its address then wins over mac")
+    vpd: bool = option(default=False, help="a new EEPROM claims product data: iPXE then starts faster, keeping nothing")
 
 
 def init(options: Rtl8139Options, name: str, peer: NetClient | None, context: Context) -> Rtl8139:
     """Make the device; a guest bus attaches it to a guest."""
-    return Rtl8139(name, context, mac=options.mac.octets, overflow=options.overflow, eeprom=options.eeprom)
+    return Rtl8139(
+        name,
+        context,
+        mac=options.mac.octets,
+        overflow=options.overflow,
+        eeprom=options.eeprom,
+        vpd=options.vpd,
+    )
 
 
 KIND = NicModelKind(

@@ -1,126 +1,60 @@
-"""IPv4, TCP and UDP checksums, as the chip verifies them for what it receives and completes them for what it sends.
-
-The chip knows IPv4 right behind the addresses, whole datagrams only. For anything else, IPv6 and tagged frames among
-them, it has no verdict on reception and no effect on transmission.
-"""
+"""What descriptors say about checksums and large send, in terms of `etherloom.device.offload`."""
 
 from __future__ import annotations
 
-import struct
-from typing import Final, NamedTuple
+from typing import Final
 
-from etherloom.net.offload import GsoType, VnetFlag, VnetHeader
-from etherloom.net.offload.checksum import checksum, word_sum
+from etherloom.device import offload as ip
+from etherloom.net.offload import VnetHeader
 
-__all__ = ["Headers", "complete_ipv4", "headers", "large_send", "needs_checksum", "verdict"]
+__all__ = ["IPCS", "LGSEN", "TCPCS", "UDPCS", "finish", "verdict"]
 
-TCP: Final = 6
-UDP: Final = 17
+# Transmit: what to do.
+LGSEN: Final = 1 << 27
+IPCS: Final = 1 << 18
+UDPCS: Final = 1 << 17
+TCPCS: Final = 1 << 16
+MSS_SHIFT: Final = 16
+MSS_MASK: Final = 0x7FF
+MSS_MIN: Final = 64  # below it a 64 KiB frame would leave as more than a thousand segments (S-6)
+WANTED = {ip.TCP: TCPCS, ip.UDP: UDPCS}
 
-# Receive descriptor status: what it is, and which checksum is wrong.
-PID_TCP: Final = 1 << 16
-PID_UDP: Final = 2 << 16
+# Receive: what the frame is, and which checksum is wrong.
+PID: Final = {ip.TCP: 1 << 16, ip.UDP: 2 << 16}
 PID_IP: Final = 3 << 16
 IPF: Final = 1 << 15
-UDPF: Final = 1 << 14
-TCPF: Final = 1 << 13
-
-NETWORK_AT = 14
-IPV4 = struct.Struct(">BxH2xHxB2x8s")
-FRAGMENT = 0x3FFF
-CWR = 0x80  # of the TCP flags
-CHECKSUM_OFFSET = {TCP: 16, UDP: 6}
-TRANSPORT_BYTES = {TCP: 20, UDP: 8}
-
-
-class Headers(NamedTuple):
-    """Where things are in an IPv4 frame whose lengths make sense; offsets from the frame's first byte."""
-
-    transport: int
-    end: int
-    protocol: int
-    fragment: bool
-    addresses: bytes
-
-    @property
-    def pseudo_sum(self) -> int:
-        """Word sum of the pseudo header (RFC 9293 section 3.1, RFC 768)."""
-        return word_sum(self.addresses) + self.protocol + self.end - self.transport
-
-
-def headers(data: bytes | bytearray) -> Headers | None:
-    """The headers of an untagged IPv4 frame; None for any other, and for one whose lengths contradict it."""
-    if data[12:14] != b"\x08\x00" or len(data) < NETWORK_AT + IPV4.size:
-        return None
-    version, total, fragment, protocol, addresses = IPV4.unpack_from(data, NETWORK_AT)
-    transport, end = NETWORK_AT + 4 * (version & 15), NETWORK_AT + total
-    if version >> 4 != 4 or version & 15 < 5 or not transport <= end <= len(data):
-        return None
-    return Headers(transport, end, protocol, bool(fragment & FRAGMENT), addresses)
+FAILED = {ip.TCP: 1 << 13, ip.UDP: 1 << 14}
 
 
 def verdict(data: bytes) -> int:
-    """Protocol and checksum bits for a received frame."""
-    found = headers(data)
+    """Protocol and checksum bits for a received frame. Differs from QEMU (R-57): there are some."""
+    found = ip.headers(data)
     if found is None:
         return 0
-    wrong = IPF if word_sum(data[NETWORK_AT : found.transport]) % 0xFFFF else 0
-    length = found.end - found.transport
-    if found.fragment or length < TRANSPORT_BYTES.get(found.protocol, length + 1):
-        return PID_IP | wrong
-    if found.protocol == UDP:
-        at = found.transport + CHECKSUM_OFFSET[UDP]
-        unused = data[at : at + 2] == b"\0\0"
-        bad = not unused and (word_sum(data[found.transport : found.end]) + found.pseudo_sum) % 0xFFFF
-        return PID_UDP | wrong | (UDPF if bad else 0)
-    bad = (word_sum(data[found.transport : found.end]) + found.pseudo_sum) % 0xFFFF
-    return PID_TCP | wrong | (TCPF if bad else 0)
+    status = PID.get(found.protocol, PID_IP) | (0 if ip.ipv4_ok(data, found) else IPF)
+    return status if ip.transport_ok(data, found) else status | FAILED[found.protocol]
 
 
-def complete_ipv4(data: bytearray, found: Headers) -> None:
-    """Store the IPv4 header checksum."""
-    at = NETWORK_AT + 10
-    data[at : at + 2] = b"\0\0"
-    data[at : at + 2] = checksum(word_sum(data[NETWORK_AT : found.transport])).to_bytes(2, "big")
+def finish(data: bytearray, command: int, shift: int) -> VnetHeader | None:
+    """Do what a transmit descriptor asks for, or have it done on the wire; a frame with anything odd stays as it is.
 
+    Differs from QEMU (R-59): a UDP checksum of zero leaves as FFFF, and a fragment gets no transport checksum.
+    Differs from QEMU (R-60): FIN and PSH stay on the last segment, CWR on the first, and a large send without payload
+    leaves as one frame.
 
-def needs_checksum(data: bytearray, found: Headers, protocol: int) -> VnetHeader | None:
-    """Complete the TCP or UDP checksum, or leave it to whoever is first to need it.
-
-    Returns:
-        The virtio-net header that asks for what was left; None if the frame is not a whole one of that protocol, in
-        which case nothing is changed.
+    Args:
+        data: The frame, changed in place.
+        command: The last descriptor's first word.
+        shift: Bytes that are going to be inserted in front of the network header.
     """
-    if found.protocol != protocol or found.fragment or found.end - found.transport < TRANSPORT_BYTES[protocol]:
+    found = ip.headers(data)
+    if found is None:
         return None
-    offset = CHECKSUM_OFFSET[protocol]
-    at = found.transport + offset
-    if any(data[found.end :]):  # a virtio-net header can only ask for a sum up to the frame's end
-        data[at : at + 2] = b"\0\0"
-        total = checksum(word_sum(data[found.transport : found.end]) + found.pseudo_sum)
-        data[at : at + 2] = (total or 0xFFFF if protocol == UDP else total).to_bytes(2, "big")
-        return VnetHeader()
-    data[at : at + 2] = (found.pseudo_sum % 0xFFFF).to_bytes(2, "big")
-    return VnetHeader(flags=VnetFlag.NEEDS_CSUM, csum_start=found.transport, csum_offset=offset)
-
-
-def large_send(data: bytearray, found: Headers, mss: int) -> VnetHeader | None:
-    """Ask for segmentation of a TCP frame; None if there is nothing to segment or the frame is no whole TCP one."""
-    if found.protocol != TCP or found.fragment or found.end - found.transport < TRANSPORT_BYTES[TCP]:
+    mss = command >> MSS_SHIFT & MSS_MASK if command & LGSEN else 0
+    if command & LGSEN and (not mss or found.protocol != ip.TCP):
         return None
-    payload = found.transport + 4 * (data[found.transport + 12] >> 4)
-    if payload < found.transport + TRANSPORT_BYTES[TCP] or found.end - payload <= mss:
-        return None
-    del data[found.end :]
-    offset = CHECKSUM_OFFSET[TCP]
-    at = found.transport + offset
-    data[at : at + 2] = (found.pseudo_sum % 0xFFFF).to_bytes(2, "big")
-    return VnetHeader(
-        flags=VnetFlag.NEEDS_CSUM,
-        gso_type=GsoType.TCPV4,
-        ecn=bool(data[found.transport + 13] & CWR),
-        hdr_len=payload,
-        gso_size=mss,
-        csum_start=found.transport,
-        csum_offset=offset,
-    )
+    if mss or command & IPCS:
+        ip.complete_ipv4(data, found)
+    if mss:
+        return ip.complete_transport(data, found, mss=max(mss, MSS_MIN), shift=shift)
+    return ip.complete_transport(data, found, shift=shift) if command & WANTED.get(found.protocol, 0) else None

@@ -1,8 +1,4 @@
-"""Which frames the receiver accepts: RCR, IDR and the multicast hash.
-
-Differs from QEMU (R-44): the bits that say what kind of address it was are set in promiscuous mode too, and a frame
-that no filter accepts is not counted as a receive error.
-"""
+"""Which frames the receiver accepts: RCR, IDR and the multicast hash."""
 
 from __future__ import annotations
 
@@ -32,8 +28,7 @@ class AddressFilter:
 
     def __init__(self) -> None:
         self._known: dict[bytes, int | None] = {}
-        self._accept: int = 0
-        self._multicast = 0
+        self._accept = self._multicast = 0
         self._station = b""
 
     def configure(self, accept: int, station: bytes, multicast: int) -> None:
@@ -52,13 +47,13 @@ class AddressFilter:
             return status
 
     def _decide(self, destination: bytes) -> int | None:
+        # Differs from QEMU (R-44): the kind of address is told in promiscuous mode too.
+        kind, bit = 0, ReceiveConfig.AAP
         if destination == BROADCAST:
-            kind, wanted = BAR, bool(self._accept & ReceiveConfig.AB)
+            kind, bit = BAR, bit | ReceiveConfig.AB
         elif destination[0] & 1:
             hit = self._multicast >> hash_bit(destination) & 1
-            kind, wanted = MAR, bool(self._accept & ReceiveConfig.AM and hit)
+            kind, bit = MAR, bit | ReceiveConfig.AM if hit else bit
         elif destination == self._station:
-            kind, wanted = PAM, bool(self._accept & ReceiveConfig.APM)
-        else:
-            kind, wanted = 0, False
-        return kind if wanted or self._accept & ReceiveConfig.AAP else None
+            kind, bit = PAM, bit | ReceiveConfig.APM
+        return kind if self._accept & bit else None

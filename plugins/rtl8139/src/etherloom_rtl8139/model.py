@@ -2,44 +2,51 @@
 
 Models the C+ profile (PCI revision 20h): descriptor rings, offloads, timer, tally counters, EEPROM, PHY, power
 management with magic packet. Not modelled: C mode's ring and slots, wake-up frames other than the magic packet, boot
-flash, CardBus, the PAUSE frames of flow control. Sources: RTL8139C(L) data sheet 1.4, the C+ programming guide, dumps
-of real boards; QEMU's model (R rows) where those are silent.
+flash, CardBus, the PAUSE frames of flow control, PCI identities and VPD out of the EEPROM. Sources: RTL8139C(L) data
+sheet 1.4, the C+ programming guide, dumps of real boards; QEMU's model (R rows) where those are silent.
 
 The data path is in `etherloom_rtl8139.receive` and `etherloom_rtl8139.transmit`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from etherloom import Context, Drop, Frame, Offload
 from etherloom.client import VNET_HEADER_BYTES
 from etherloom.device import Bar, DmaError, Eeprom93c46, MiiPhy, PciIdentity, PowerManagement, Status
 from etherloom.device import Command as PciCommand
+from etherloom.errors import HostError
+from etherloom.net.offload import complete
 from etherloom_rtl8139 import board
 from etherloom_rtl8139.receive import Overflow, Receiver
-from etherloom_rtl8139.registers import (
-    Command,
-    Config3,
-    Csr,
-    EepromMode,
-    Interrupt,
-    MediaStatus,
-    Poll,
-    Registers,
-)
+from etherloom_rtl8139.registers import Command, Config3, Csr, EepromMode, Interrupt, MediaStatus, Poll, Registers
 from etherloom_rtl8139.tally import Tally
 from etherloom_rtl8139.timer import FreeTimer
 from etherloom_rtl8139.transmit import Transmitter
 
 __all__ = ["Rtl8139"]
 
-DUMP = 0x08  # DTCCR: dump now
-MPC_MAX = 0xFFFFFF
+log = logging.getLogger(__name__)
+
+DUMP: Final = 0x08  # DTCCR: dump now
+MPC_MAX: Final = 0xFFFFFF
 LOOPED_MAX = 64  # frames looped back and not yet received
+SAVE_NS = 1_000_000_000  # programming comes a word at a time
 MAGIC_REPEATS = 16
+COMMAND = (
+    PciCommand.IO
+    | PciCommand.MEMORY
+    | PciCommand.MASTER
+    | PciCommand.SERR
+    | PciCommand.INTX_DISABLE
+    | PciCommand.INVALIDATE
+)
+PARTNER = 0x41E1  # 100 Mbit/s full duplex, no pause
 
 
 class Rtl8139(Registers):
@@ -51,14 +58,19 @@ class Rtl8139(Registers):
         mac: The station address of a new board; one whose EEPROM is kept in a file has its own.
         overflow: What a full receive ring does to the source.
         eeprom: A file to keep the EEPROM in: read now if it exists, written when a guest has programmed the part.
+        vpd: A new board says that its EEPROM has vital product data.
+
+    Attributes:
+        sleeping: The function is in a power state below D0.
     """
 
+    # Differs from QEMU (R-03): grant and latency, a maker's subsystem and a capability list, as on a board.
     identity = PciIdentity(
         vendor=0x10EC,
         device=0x8139,
-        revision=0x20,
         subsystem_vendor=0x10EC,
         subsystem=0x8139,
+        revision=0x20,
         status=Status.FAST_BACK | Status.MEDIUM_DEVSEL,
         min_grant=0x20,
         max_latency=0x40,
@@ -73,24 +85,18 @@ class Rtl8139(Registers):
         mac: bytes,
         overflow: Overflow = Overflow.HOLD,
         eeprom: Path | None = None,
+        vpd: bool = False,
     ) -> None:
-        words: Sequence[int] = (board.load(eeprom) if eeprom is not None else None) or board.image(mac)
-        super().__init__(
-            name,
-            context,
-            mac=board.address(words),
-            capabilities=[PowerManagement.of(words[board.PM_WORD])],
-            writable=PciCommand.IO
-            | PciCommand.MEMORY
-            | PciCommand.MASTER
-            | PciCommand.INVALIDATE
-            | PciCommand.SERR
-            | PciCommand.INTX_DISABLE,
-        )
+        words: Sequence[int] = (Eeprom93c46.load(eeprom) if eeprom is not None else None) or board.image(mac, vpd)
+        power = PowerManagement.of(words[board.PM_WORD])
+        super().__init__(name, context, mac=board.address(words), capabilities=[power], writable=COMMAND)
         self.vnet = True
         self.accepts = Offload(0)  # frames longer than the wire's have no place in its rings
+        self.sleeping = False
         self.eeprom, self._eeprom_file = Eeprom93c46(words), eeprom
-        self.phy = MiiPhy()
+        self._save_timer = context.timer(self, self._save_eeprom)
+        self.phy = MiiPhy(partner=PARTNER)
+        self._link_news = False
         self.tally = Tally()
         self.receiver = Receiver(self, overflow)
         self.transmitter = Transmitter(self)
@@ -99,16 +105,16 @@ class Rtl8139(Registers):
         self._loop_half = context.bottom_half(self, self._receive_looped)
         self._due = 0  # bits of ISR to be set at the end of the burst
         self._irq_half = context.bottom_half(self, self._raise_due)
-        self._sleeping = False
         self.reset()
 
     # Net client ---------------------------------------------------------------------------------------------------
 
     def receive(self, frame: Frame) -> bool:
-        """One frame from the wire."""
-        if self._sleeping:
-            self._wake(bytes(frame[VNET_HEADER_BYTES:]))
-        return self.receiver.receive(frame)
+        """One frame from the wire, with an empty virtio-net header in front."""
+        data = bytes(frame[VNET_HEADER_BYTES:])
+        if self.sleeping:
+            self._wake(data)
+        return self.receiver.receive(data)
 
     def burst_ended(self) -> None:
         """One interrupt for all frames of the burst."""
@@ -121,11 +127,10 @@ class Rtl8139(Registers):
         self.transmitter.go_on()
 
     def link_changed(self) -> None:
-        """The cable; an interrupt only if it is news (QEMU raises one at each `set_link`, R-68)."""
+        """The cable. Differs from QEMU (R-68): an interrupt only if it is news, not at each `set_link`."""
         if self.phy.link is not self.link_up:
-            self.phy.link = self.link_up
+            self.phy.link, self._link_news = self.link_up, True
             self._show_link()
-            self.CSCR |= Csr.LINK_CHANGED
             self.raise_now(Interrupt.LINKCHG)
 
     def close(self) -> None:
@@ -138,29 +143,27 @@ class Rtl8139(Registers):
         """Power-on: what the EEPROM says goes into the registers, and everything stops."""
         self._autoload()
         self.phy.reset()
+        self._link_news = False
         self._show_link()
         self.tally = Tally()
-        self._timer.aim(0)
         self._timer.restart()
         self._stop()
 
     def pci_changed(self) -> None:
-        """Bus mastering or the power state changed."""
-        asleep = self.pci.power_state != 0
-        if asleep is not self._sleeping:
-            self._sleeping = asleep
-            if not asleep:
-                self._soft_reset()
+        """Bus mastering or the power state changed. Differs from QEMU (R-70): there are power states."""
+        was, self.sleeping = self.sleeping, self.pci.power_state != 0
+        if was and not self.sleeping:
+            self._soft_reset()
         self._configure()
         self._update_line()
 
     def bar_read(self, offset: int, size: int) -> bytes:
         """Below D0 the chip does not answer."""
-        return bytes(size) if self._sleeping else super().bar_read(offset, size)
+        return bytes(size) if self.sleeping else super().bar_read(offset, size)
 
     def bar_write(self, offset: int, data: bytes) -> None:
         """Below D0 the chip does not listen."""
-        if not self._sleeping:
+        if not self.sleeping:
             super().bar_write(offset, data)
 
     # What the engines report --------------------------------------------------------------------------------------
@@ -184,37 +187,40 @@ class Rtl8139(Registers):
         """A frame found no descriptor."""
         self.drop(Drop.QUEUE_FULL)
         self.tally.missed += 1
-        self.MPC = min(self.MPC + 1, MPC_MAX)
-        self.raise_soon(Interrupt.RDU)
+        self.MPC = min(self.MPC + 1, MPC_MAX)  # Differs from QEMU (R-24): 24 bits
+        self.raise_soon(int(Interrupt.RDU))
 
-    def transmit_failed(self) -> None:
-        """A chain of descriptors that is no frame."""
+    def transmit_failed(self) -> int:
+        """A chain of descriptors that is no frame; returns the bit of ISR for it."""
         self.drop(Drop.MALFORMED)
         self.tally.tx_err += 1
-        self.raise_now(Interrupt.TER)
+        return int(Interrupt.TER)
 
-    def bus_error(self) -> None:
-        """DMA that the guest does not allow, or where it has no memory."""
+    def bus_error(self) -> int:
+        """DMA that the guest does not allow, or where it has no memory; returns the bit of ISR for it."""
         self.pci.flag(Status.MASTER_ABORT)
-        self.raise_now(Interrupt.SERR)
+        return int(Interrupt.SERR)
 
     def loop_back(self, frame: bytes) -> None:
-        """Receive an own frame, from the loop: never from within the transmit engine (CVE-2021-3416)."""
-        if len(self._looped) < LOOPED_MAX:
-            self._looped.append(frame)
-            self._loop_half.schedule()
-        else:
-            self.drop(Drop.QUEUE_FULL)
+        """Receive an own frame, from the loop: never from within the transmit engine (S-4, CVE-2021-3416)."""
+        for finished in complete(frame):
+            if len(self._looped) < LOOPED_MAX:
+                self._looped.append(finished)
+            else:
+                self.drop(Drop.QUEUE_FULL)
+        self._loop_half.schedule()
+
+    def _receive_looped(self) -> None:
+        frames, self._looped = self._looped, deque()
+        for frame in frames:
+            if not self.receiver.take(frame):  # there is no source to hold back
+                self.miss()
 
     # Registers ----------------------------------------------------------------------------------------------------
 
     @Registers.CR.on_write
     def _command(self, value: int) -> None:
-        if value & Command.RST:
-            self._soft_reset()
-            return
-        self.CR = value | Command.BUFE
-        self._configure()
+        (self._soft_reset if value & Command.RST else self._configure)()
 
     @Registers.CPCR.on_write
     @Registers.RCR.on_write
@@ -222,6 +228,8 @@ class Rtl8139(Registers):
     @Registers.IDR.on_write
     @Registers.MAR.on_write
     def _configure(self, _: int = 0) -> None:
+        # Differs from QEMU (R-16): what is on and stays on does not start over, whatever else the write says.
+        self.mac = self.IDR.to_bytes(6, "little")
         self.receiver.configure()
         self.transmitter.configure()
 
@@ -229,6 +237,7 @@ class Rtl8139(Registers):
     def _receive_ring(self, value: int) -> None:
         self.receiver.ring.restart(value)
 
+    # Differs from QEMU (R-13): a new transmit ring starts at its first descriptor.
     @Registers.TNPDS.on_write
     def _normal_ring(self, value: int) -> None:
         self.transmitter.normal.restart(value)
@@ -243,10 +252,11 @@ class Rtl8139(Registers):
             self.raise_now(Interrupt.SWINT)
         self.transmitter.poll(value)
 
+    # Differs from QEMU (R-20): acknowledging some bits does not pulse the line while others are pending.
     @Registers.IMR.on_write
     @Registers.ISR.on_write
     def _update_line(self, _: int = 0) -> None:
-        self.irq.set(self.ISR & self.IMR != 0 and not self._sleeping)
+        self.irq.set(self.ISR & self.IMR != 0 and not self.sleeping)
 
     @Registers.TCTR.on_read
     def _timer_count(self) -> int:
@@ -268,11 +278,11 @@ class Rtl8139(Registers):
     def _dump_tally(self, value: int) -> None:
         if not value & DUMP:
             return
+        self.DTCCR = value & ~DUMP
         try:
             self.dma.write(value & ~0x3F, self.tally.pack())
         except DmaError:
-            self.bus_error()
-        self.DTCCR = value & ~DUMP
+            self.raise_now(self.bus_error())
 
     @Registers.CR9346.on_write
     def _eeprom_pins(self, value: int) -> None:
@@ -280,14 +290,23 @@ class Rtl8139(Registers):
         if mode == EepromMode.PROGRAM:
             cs, sk, di = (bool(value & pin) for pin in (EepromMode.EECS, EepromMode.EESK, EepromMode.EEDI))
             self.CR9346 = value & ~EepromMode.EEDO | self.eeprom.pins(cs, sk, di)
-            return
-        self.eeprom.pins(False, False, False)
-        self._save_eeprom()
+        else:
+            self.eeprom.pins(False, False, False)
         if mode == EepromMode.AUTOLOAD:
+            # Differs from QEMU (R-25): loads the EEPROM again and resets nothing.
+            self.CR9346 = 0
             self._autoload()
             self._configure()
-            self.CR9346 = 0
+        if self.eeprom.changed and not self._save_timer.armed:
+            self._save_timer.arm_in(SAVE_NS)
 
+    @Registers.CSCR.on_read
+    def _cable(self) -> int:
+        """Bit 11 says once that the link changed."""
+        news, self._link_news = self._link_news, False
+        return self.CSCR & ~Csr.LINK_CHANGED | (Csr.LINK_CHANGED if news else 0)
+
+    # Differs from QEMU (R-34): all of BMCR can be written, and restarting the negotiation is over at once.
     @Registers.BMCR.on_write
     def _phy_control(self, value: int) -> None:
         self.phy.write_bmcr(value)
@@ -300,15 +319,13 @@ class Rtl8139(Registers):
     # Inside -------------------------------------------------------------------------------------------------------
 
     def _soft_reset(self) -> None:
-        """CR.RST: engines, interrupts, rings and receive configuration; addresses, filter, EEPROM and link stay."""
-        kept = {register: register.__get__(self, type(self)) for register in KEPT}
-        self.registers.reset()
-        for register, value in kept.items():
-            register.__set__(self, value)
-        self._timer.aim(0)
+        """CR.RST: what `CLEARED` lists, and whatever is going on."""
+        for register in CLEARED:
+            setattr(self, register.name, register.reset)
         self._stop()
 
     def _stop(self) -> None:
+        self._timer.aim(0)
         self._looped.clear()
         self._due = 0
         self._irq_half.cancel()
@@ -319,7 +336,6 @@ class Rtl8139(Registers):
         """The EEPROM into the registers it fills."""
         words = self.eeprom.words
         self.IDR = int.from_bytes(board.address(words), "little")
-        self.mac = board.address(words)
         self.CONFIG0, self.CONFIG1 = words[10] & 0xFF, words[10] >> 8 | 0x0C
         self.CONFIG3, self.CONFIG4, self.CONFIG5 = words[6] >> 8, words[12] >> 8, words[15] >> 8
 
@@ -327,29 +343,27 @@ class Rtl8139(Registers):
         """Link and negotiation, in all the registers that show them."""
         phy = self.phy
         self.BMCR, self.BMSR, self.ANAR, self.ANLPAR, self.ANER = phy.bmcr, phy.bmsr, phy.anar, phy.anlpar, phy.aner
-        self.MSR = self.MSR & ~MediaStatus.LINKB | (0 if phy.link else MediaStatus.LINKB)
-        cable = Csr.LINK_OK | Csr.CONNECTED
-        self.CSCR = self.CSCR & ~cable | (cable if phy.link else 0)
+        down, up = MediaStatus.LINKB | MediaStatus.SPEED_10, Csr.LINK_OK | Csr.CONNECTED
+        self.MSR = self.MSR & ~down | (0 if phy.link else down)
+        self.CSCR = self.CSCR & ~up | (up if phy.link else 0)
 
-    def _receive_looped(self) -> None:
-        frames, self._looped = self._looped, deque()
-        for frame in frames:
-            self.receiver.receive(frame)
-
-    def _wake(self, frame: bytes) -> None:
+    def _wake(self, data: bytes) -> None:
         """A magic packet, if CONFIG3 asks for one: six FF and sixteen times the address (AMD 20213)."""
-        if self.CONFIG3 & Config3.MAGIC and b"\xff" * 6 + self.mac * MAGIC_REPEATS in frame:
+        if self.CONFIG3 & Config3.MAGIC and b"\xff" * 6 + self.mac * MAGIC_REPEATS in data:
             self.pci.signal_pme()
 
     def _save_eeprom(self) -> None:
+        """At most once a second, and never from within a guest's access: it can fail."""
         if self.eeprom.changed and self._eeprom_file is not None:
-            self.eeprom.changed = False
-            board.save(self._eeprom_file, self.eeprom)
+            try:
+                self.eeprom.save(self._eeprom_file)
+            except HostError as error:
+                log.error("%s: %s", self.name, error)
 
 
 R = Registers
-KEPT = (
-    *(R.IDR, R.MAR, R.CR9346, R.CONFIG0, R.CONFIG1, R.CONFIG3, R.CONFIG4, R.CONFIG5, R.MSR, R.BMCR, R.BMSR, R.ANAR),
-    *(R.ANLPAR, R.ANER, R.CSCR, R.PHY1_PARM, R.TW_PARM, R.PHY2_PARM, R.MULINT, R.ETTHR, R.CRC, R.WAKEUP, R.LSBCRC),
+CLEARED = (
+    *(R.DTCCR, R.RBSTART, R.CR, R.CAPR, R.IMR, R.ISR, R.TCR, R.TIMERINT, R.CPCR, R.RDSAR),
+    *(R.RCR, R.MPC),  # Differs from QEMU (R-67): these too, and CONFIG0 to 5 and the PHY not
 )
-"""What CR.RST leaves alone."""
+"""What CR.RST sets back; the rest stays."""

@@ -1,9 +1,4 @@
-"""Reception in C+ mode: from the wire into the descriptor ring.
-
-Differs from QEMU: a frame larger than one buffer goes on in the next (R-54); protocol and checksum verdicts are given
-(R-57); the ring returns to 0 after 64 descriptors (R-54); a full ring holds the source back for a while before it drops
-(R-55; QEMU drops at once).
-"""
+"""Reception in C+ mode: from the wire into the descriptor ring."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from etherloom.client import FRAME_PAD, VNET_HEADER_BYTES, Frame
+from etherloom.client import FRAME_MIN, FRAME_PAD
 from etherloom.counters import Drop
 from etherloom.device import DmaError
 from etherloom_rtl8139.checksums import verdict
@@ -24,12 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAME_LONGEST", "Overflow", "Receiver"]
 
-FRAME_LONGEST = 4096 - 4  # a longer one, CRC included, is LONG, which no driver wants
-CRC_BYTES = 4
+CRC_BYTES: Final = 4
+FRAME_LONGEST: Final = 4096 - CRC_BYTES  # a longer one is LONG, which no driver wants
 SIZE_MASK: Final = 0x1FFF
 TAG_AVAILABLE: Final = 1 << 16
-RX_VLAN, RX_CHECKSUM = int(CpCommand.RX_VLAN), int(CpCommand.RX_CHECKSUM)
-ROK = int(Interrupt.ROK)
+TAG_WORD: Final = 0x1FFFF
+VLAN, CHECKSUM = int(CpCommand.RX_VLAN), int(CpCommand.RX_CHECKSUM)
+ROK: Final = int(Interrupt.ROK)
 
 # How long a full ring may hold the source back. 8139cp gives descriptors back without touching a register, so the ring
 # is looked at again by time as well as at the driver's accesses.
@@ -38,7 +34,7 @@ HOLD_NS = 10_000_000
 
 
 class Overflow(Enum):
-    """What a full ring does to the source."""
+    """What a full ring does to the source. Differs from QEMU (R-55): `hold`."""
 
     HOLD = "hold"
     DROP = "drop"
@@ -49,98 +45,84 @@ class Receiver:
 
     Attributes:
         ring: Where frames go.
-        filter: Which frames are wanted.
         on: RE and CPCR's receive bit are set, and the function is in D0.
-        overflow: See `Overflow`.
     """
 
     def __init__(self, nic: Rtl8139, overflow: Overflow) -> None:
         self._nic = nic
+        self._overflow = overflow
         self.ring = Ring(nic.dma)
-        self.filter = AddressFilter()
         self.on = False
-        self.overflow = overflow
+        self._filter = AddressFilter()
         self._features = 0
-        self._deadline_ns: int | None = None  # of the hold that is going on
-        self._expired = False
+        self._hold_until_ns: int | None = None  # in the past: held for long enough, drop until a frame fits
         self._retry = nic.context.timer(nic, self.look_again)
 
     def configure(self) -> None:
         """CR, CPCR, RCR, IDR, MAR or the power state changed."""
         nic = self._nic
         self._features = nic.CPCR
-        was, self.on = self.on, bool(nic.CR & Command.RE and self._features & CpCommand.RX) and not nic.pci.power_state
-        if self.on and not was:
+        was, self.on = self.on, bool(nic.CR & Command.RE and nic.CPCR & CpCommand.RX) and not nic.sleeping
+        self._filter.configure(nic.RCR, nic.mac, nic.MAR)
+        if self.on is was:
+            return
+        if self.on:
             self.ring.restart(nic.RDSAR)
-        self.filter.configure(nic.RCR, nic.IDR.to_bytes(6, "little"), nic.MAR)
-        if not self.on:
-            self.let_go()
+            self._hold_until_ns = None
+        elif self._hold_until_ns is not None:
+            nic.flush()  # what was held is dropped: a receiver that is off must not stall the wire
 
-    def receive(self, frame: Frame) -> bool:
-        """One frame from the wire, with an empty virtio-net header in front: see `NetClient.receive`."""
+    def receive(self, data: bytes) -> bool:
+        """One frame from the wire; False to be offered it again."""
+        if self.take(data):
+            return True
         nic = self._nic
-        if not self.on:
+        if self._overflow is Overflow.HOLD:
+            now_ns = nic.context.clock.now_ns()
+            if self._hold_until_ns is None:
+                self._hold_until_ns = now_ns + HOLD_NS
+            if now_ns < self._hold_until_ns:
+                self._wait()
+                return False
+        nic.miss()
+        return True
+
+    def take(self, data: bytes) -> bool:
+        """One frame, to be stored or dropped; False, with nothing counted, if there is no descriptor for it."""
+        nic = self._nic
+        status = self._filter.match(data[:6]) if self.on and FRAME_MIN <= len(data) <= FRAME_LONGEST else None
+        if status is None:
             nic.drop(Drop.REFUSED)  # as the chip: nothing else counts them
             return True
-        data = bytes(frame[VNET_HEADER_BYTES:])
-        status = self.filter.match(data[:6])
-        if status is None or len(data) > FRAME_LONGEST:
-            nic.drop(Drop.REFUSED)
-            return True
-        return self.store(data, status)
-
-    def store(self, data: bytes, status: int) -> bool:
-        """Put an accepted frame into the ring; False to be offered it again."""
-        nic = self._nic
-        vlan = 0
-        crc = crc32(data)
-        if self._features & RX_VLAN and data[12:14] == b"\x81\x00" and len(data) >= 18:
-            vlan = TAG_AVAILABLE | int.from_bytes(data[14:16], "little")  # the tag reads byte-swapped
-            data = data[:12] + data[16:]
         if len(data) < FRAME_PAD:
-            data = data.ljust(FRAME_PAD, b"\0")
-            crc = crc32(data)
-        if self._features & RX_CHECKSUM:
+            data = data.ljust(FRAME_PAD, b"\0")  # Differs from QEMU (R-45): a real wire never delivers less
+        crc = crc32(data).to_bytes(CRC_BYTES, "little")
+        tag = 0
+        if self._features & VLAN and data[12:14] == b"\x81\x00":
+            tag = TAG_AVAILABLE | int.from_bytes(data[14:16], "little")  # the tag reads byte-swapped
+            data = (data[:12] + data[16:]).ljust(FRAME_PAD, b"\0")  # Differs from QEMU (R-56): padded again
+        if self._features & CHECKSUM:
             status |= verdict(data)
         try:
-            stored = self._scatter(data + crc.to_bytes(CRC_BYTES, "little"), status, vlan)
+            if not self._store(data + crc, status, tag):
+                return False
         except DmaError:
-            nic.bus_error()
+            nic.raise_soon(nic.bus_error())
             nic.drop(Drop.HOST_ERROR)
             return True
-        if stored:
-            nic.tally.received(status)
-            nic.raise_soon(ROK)
-            return True
-        if self._hold():
-            return False
-        nic.miss()
+        self._hold_until_ns = None
+        nic.tally.received(status)
+        nic.raise_soon(ROK)
         return True
 
     def look_again(self) -> None:
         """The driver did something, or time passed: offer what is held once more."""
-        if self._deadline_ns is None:
+        if self._hold_until_ns is None:
             return
-        self._expired = self._nic.context.clock.now_ns() >= self._deadline_ns
-        if self._expired or self._ready():
+        if self._nic.context.clock.now_ns() >= self._hold_until_ns or self._ready():
             self._nic.flush()
         else:
             self._wait()
-
-    def let_go(self) -> None:
-        """Whatever is held: offer it now, to be stored or lost."""
-        if self._deadline_ns is not None:
-            self._expired = True
-            self._nic.flush()
-
-    def _hold(self) -> bool:
-        """No descriptor: whether to hold the source back once more."""
-        if self.overflow is Overflow.DROP or self._expired:
-            return False
-        if self._deadline_ns is None:
-            self._deadline_ns = self._nic.context.clock.now_ns() + HOLD_NS
-        self._wait()
-        return True
 
     def _wait(self) -> None:
         self._retry.arm_in(RETRY_NS)
@@ -148,34 +130,38 @@ class Receiver:
 
     def _ready(self) -> bool:
         try:
-            return self.ring.base != 0 and bool(self.ring.fetch()[0] & OWN)
+            return self.ring.base != 0 and bool(self.ring.fetch(self.ring.next)[0] & OWN)
         except DmaError:
             return True  # and let the next frame find out
 
-    def _scatter(self, data: bytes, status: int, vlan: int) -> bool:
-        """Put a frame into the next descriptors; False, with nothing changed, if they are not there."""
+    def _store(self, data: bytes, status: int, tag: int) -> bool:
+        """Put a frame into the next descriptors; False, with nothing written, if they are not there.
+
+        Differs from QEMU (R-54): a frame larger than one buffer goes on in the next.
+        """
         ring, dma = self.ring, self._nic.dma
-        if not ring.base:
-            return False
-        first, length, at = ring.index, len(data), 0
-        parts: list[tuple[int, int, int]] = []  # where the descriptor is, its command, the bytes it holds
-        while at < length:
-            command, _, buffer = ring.fetch()
-            size = command & SIZE_MASK
-            if not command & OWN or not size or len(parts) == RING_MAX:
-                ring.index = first
+        length, room, address = len(data), 0, ring.next
+        taken: list[tuple[int, int, int, int]] = []  # where the descriptor is, and its three fields
+        while room < length:
+            command, vlan, buffer = ring.fetch(address) if ring.base else (0, 0, 0)
+            if not command & OWN or not command & SIZE_MASK:
                 return False
-            piece = data[at : at + size]
-            dma.write(buffer, piece)
-            parts.append((ring.address(), command & EOR, len(piece)))
-            ring.advance(command)
+            taken.append((address, command, vlan, buffer))
+            room += command & SIZE_MASK
+            address = ring.after(address, command)
+            if room < length and (address == ring.next or len(taken) == RING_MAX):
+                return False  # all descriptors together are too small
+        at = 0
+        for _, command, _, buffer in taken:
+            size = command & SIZE_MASK
+            dma.write(buffer, data[at : at + size])
             at += size
-        # In reverse: a driver that finds the first finds the whole frame.
-        status |= LS
-        for address, mark, size in reversed(parts[1:]):
-            ring.give_back(address, mark | status | (length if status & LS else size), vlan)
-            status &= ~LS
-        address, mark, size = parts[0]
-        ring.give_back(address, mark | status | FS | (length if status & LS else size), vlan)
-        self._deadline_ns, self._expired = None, False
+        # In reverse: a driver that finds the first descriptor its own finds the whole frame.
+        status |= LS | length
+        for place, command, vlan, _ in reversed(taken):
+            first = FS if place == ring.next else 0
+            word = vlan & ~TAG_WORD | tag if tag else vlan & ~TAG_AVAILABLE
+            ring.give_back(place, command & EOR | first | status, word)
+            status &= ~(LS | SIZE_MASK)
+        ring.next = address
         return True

@@ -3,6 +3,9 @@
 Reset values are those of real boards where dumps are known, else the data sheet's. What a register does when written is
 in `etherloom_rtl8139.model`. Registers of C mode are here as far as a C+ driver or a curious guest can see them: they
 hold values and drive nothing (TSAD reads all slots free, CAPR and CBR stay an empty ring).
+
+Differs from QEMU (R-19): accesses of any width at any offset are those of their bytes, where QEMU has registers that
+answer to one width only.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from etherloom.device import Access, NicModel, Register
 
 __all__ = [
     "Command",
-    "Config1",
     "Config3",
     "CpCommand",
     "Csr",
@@ -87,6 +89,7 @@ class MediaStatus(IntFlag):
     """MSR."""
 
     LINKB = 0x04
+    SPEED_10 = 0x08
     AUX = 0x10
 
 
@@ -100,15 +103,6 @@ class EepromMode(IntFlag):
     AUTOLOAD = 0x40
     PROGRAM = 0x80
     UNLOCK = 0xC0
-
-
-class Config1(IntFlag):
-    """CONFIG1."""
-
-    PMEN = 0x01
-    VPD = 0x02
-    IOMAP = 0x04
-    MEMMAP = 0x08
 
 
 class Config3(IntFlag):
@@ -130,7 +124,10 @@ VERSION = 0x74800000  # TCR bits 30:26, 23:22 of a C+
 
 
 def unlocked(nic: Any) -> bool:
-    """CONFIGn and IDR take writes in 9346CR's mode 11 only; many drivers forget, and nothing may happen then."""
+    """CONFIGn and IDR take writes in 9346CR's mode 11 only; many drivers forget, and nothing may happen then.
+
+    Differs from QEMU (R-10): IDR too.
+    """
     return bool(nic.CR9346 & EepromMode.UNLOCK == EepromMode.UNLOCK)
 
 
@@ -153,19 +150,20 @@ class Registers(NicModel):
     CR = Register(0x37, 1, "command", bits=Command, reset=Command.BUFE, writable=Command.RST | Command.RE | Command.TE)
     CAPR = Register(0x38, 2, "read pointer less 10h (C mode)", reset=0xFFF0)
     CBR = Register(0x3A, 2, "write pointer (C mode)", access=Access.RO)
-    IMR = Register(0x3C, 2, "interrupt mask", bits=Interrupt)
+    IMR = Register(0x3C, 2, "interrupt mask", bits=Interrupt, writable=0xE1FF)
     ISR = Register(0x3E, 2, "interrupt status", bits=Interrupt, access=Access.W1C)
-    TCR = Register(0x40, 4, "transmit configuration", reset=VERSION, writable=0x030707F0, allow=transmitting)
+    TCR = Register(0x40, 4, "transmit configuration", reset=VERSION, writable=0x030F07F0, allow=transmitting)
     RCR = Register(0x44, 4, "receive configuration", bits=ReceiveConfig, writable=0x0F03FFBF)
     TCTR = Register(0x48, 4, "timer count; any write restarts it")
     MPC = Register(0x4C, 4, "missed packets, 24 bits; any write clears")
     CR9346 = Register(0x50, 1, "EEPROM pins, configuration lock (9346CR)", bits=EepromMode, writable=0xCE)
     CONFIG0 = Register(0x51, 1, "configuration 0", reset=0x10, writable=0x07, allow=unlocked)
-    CONFIG1 = Register(0x52, 1, "configuration 1", bits=Config1, reset=0x4D, writable=0xF3, allow=unlocked)
+    CONFIG1 = Register(0x52, 1, "configuration 1", reset=0x4D, writable=0xF3, allow=unlocked)
     TIMERINT = Register(0x54, 4, "timer interrupt; 0 is off")
     MSR = Register(0x58, 1, "media status", bits=MediaStatus, reset=MediaStatus.AUX, writable=0xC0)
-    CONFIG3 = Register(0x59, 1, "configuration 3", bits=Config3, reset=0xC1, writable=0x71, allow=unlocked)
+    CONFIG3 = Register(0x59, 1, "configuration 3", bits=Config3, reset=0xC1, writable=0x70, allow=unlocked)
     CONFIG4 = Register(0x5A, 1, "configuration 4", reset=0x88, writable=0xF5, allow=unlocked)
+    # Differs from QEMU (R-30): the C parts have no clock to halt.
     HLTCLK = Register(0x5B, 1, "halt clock; of the A and B parts", access=Access.WO)
     MULINT = Register(0x5C, 2, "multiple interrupt", writable=0x0FFF)
     RERID = Register(0x5E, 1, "revision", access=Access.RO, reset=0x20)
@@ -173,13 +171,15 @@ class Registers(NicModel):
     BMCR = Register(0x62, 2, "basic mode control", reset=0x1100)
     BMSR = Register(0x64, 2, "basic mode status", access=Access.RO, reset=0x782D)
     ANAR = Register(0x66, 2, "auto-negotiation advertisement", reset=0x01E1)
-    ANLPAR = Register(0x68, 2, "auto-negotiation link partner", access=Access.RO, reset=0x45E1)
+    ANLPAR = Register(0x68, 2, "auto-negotiation link partner", access=Access.RO, reset=0x41E1)
     ANER = Register(0x6A, 2, "auto-negotiation expansion", access=Access.RO, reset=0x0001)
     DIS = Register(0x6C, 2, "disconnects", access=Access.RO)
     FCSC = Register(0x6E, 2, "false carriers", access=Access.RO)
     NWAYTR = Register(0x70, 2, "N-way test", reset=0x0004)
     REC = Register(0x72, 2, "receive errors of the PHY", access=Access.RO)
+    # Differs from QEMU (R-37): shows the link, and once that it changed.
     CSCR = Register(0x74, 2, "cable and link status", bits=Csr, reset=0x07C8, writable=0xF000)
+    # Differs from QEMU (R-38): kept, if without effect.
     PHY1_PARM = Register(0x78, 4, "PHY parameter 1", reset=0xB0F243B9)
     TW_PARM = Register(0x7C, 4, "twister parameter", reset=0x8A36DF43)
     PHY2_PARM = Register(0x80, 1, "PHY parameter 2", reset=0x1A)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from etherloom import Context, NetClient
+from etherloom import Context, NetClient
 
 __all__ = ["FreeTimer"]
 
@@ -17,10 +15,9 @@ WRAP = 1 << 32
 class FreeTimer:
     """Counts lazily: one base time, and one deadline while TIMERINT is not zero.
 
-    Args:
-        nic: Who owns the timer.
-        context: Gives clock and timer.
-        expired: Called when TCTR passes TIMERINT.
+    The deadline is the next moment at which TCTR equals TIMERINT. Once passed, that is a whole turn of 128.8 s away,
+    unless TCTR is restarted or TIMERINT moved ahead of it.
+    `expired` is called when TCTR passes TIMERINT.
     """
 
     def __init__(self, nic: NetClient, context: Context, expired: Callable[[], None]) -> None:

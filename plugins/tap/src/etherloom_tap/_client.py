@@ -23,6 +23,9 @@ log = logging.getLogger("etherloom.tap")
 # Refusals that concern one frame or pass: the interface is down, memory is short, a header contradicts its frame.
 ORDINARY = frozenset((errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL))
 
+# After a look for an answer that found none. A conversation that begins meanwhile is late by that many saved turns.
+BURSTS_SKIPPED = 16
+
 
 class TapClient(NetClient):
     """A tap in the network.
@@ -46,7 +49,9 @@ class TapClient(NetClient):
         self.device, self.port = device, port
         self._scripts = scripts
         self._running = self._started = False  # the first script, all of `start`
-        self._reading, self._in_burst, self._closed, self._complained = True, False, False, False
+        self._reading = True
+        self._in_burst = self._closed = self._complained = self._found_nothing = False
+        self._bursts_to_skip = 0
         self._read_burst = self._make_reader()
         self._watch = context.watch_fd(self, device.fd, on_readable=self._read_burst, on_writable=self._on_writable)
         # A closure in place of the method, see the module's text.
@@ -65,15 +70,20 @@ class TapClient(NetClient):
     def burst_ended(self) -> None:
         """Look for the host's answer at once: its echo reply or acknowledgement is there when our write returns.
 
-        It saves a turn of the loop, 3 us of a round trip's 20. Not from within such a read of another tap: they would
-        call each other as deep as there are taps.
+        It saves a turn of the loop, 2 us of a round trip's 18. Where there was none, the next bursts are not looked
+        behind: that would cost a one-way stream 5 %. Not from within such a read of another tap: they would call each
+        other as deep as there are taps.
         """
-        if self._reading and not self._in_burst and not TapClient._answering:
+        if self._bursts_to_skip:
+            self._bursts_to_skip -= 1
+        elif self._reading and not self._in_burst and not TapClient._answering:
             TapClient._answering = True
             try:
                 self._read_burst()
             finally:
                 TapClient._answering = False
+            if self._found_nothing:
+                self._bursts_to_skip = BURSTS_SKIPPED
 
     def resume(self) -> None:
         """Read again."""
@@ -121,11 +131,12 @@ class TapClient(NetClient):
 
         def read_burst() -> None:
             send = self.send
-            self._in_burst = True
+            self._in_burst, self._found_nothing = True, False
             try:
-                for _ in range(context.burst_frames):
+                for number in range(context.burst_frames):
                     size = readinto(buffer)
                     if size is None:
+                        self._found_nothing = not number
                         break
                     if size < pad_to:  # C-43
                         if size < least:

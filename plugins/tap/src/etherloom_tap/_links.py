@@ -133,9 +133,13 @@ def join_bridge(bridge: str, ifname: str, *, create: bool, temporary: bool) -> B
         here = links(iproute)
         found = here.get(bridge)
         if found is not None and kind_of(found) != "bridge":
-            raise ConfigError(f"{bridge} is no bridge", key="br", allowed=_bridges(here))
+            raise ConfigError(f"{bridge} is no bridge", key="br", allowed=", ".join(_bridges(here)) or "none exists")
         if found is None and not create:
-            raise ConfigError(f"there is no bridge {bridge}", key="br", allowed=f"{_bridges(here)}, or br-create=on")
+            raise ConfigError(
+                f"there is no bridge {bridge}",
+                key="br",
+                allowed=", ".join([*_bridges(here), "or one made by br-create=on"]),
+            )
         owned = found is None or (create and _orphaned(found))
         if found is None:
             iproute.link("add", ifname=bridge, kind="bridge")
@@ -166,8 +170,8 @@ def _orphaned(link: Any) -> bool:
     return mark is not None and mark.dead
 
 
-def _bridges(here: dict[str, Any]) -> str:
-    return ", ".join(sorted(name for name, link in here.items() if kind_of(link) == "bridge")) or "none exists"
+def _bridges(here: dict[str, Any]) -> list[str]:
+    return sorted(name for name, link in here.items() if kind_of(link) == "bridge")
 
 
 # What is known of an interface, and cleaning up -------------------------------------------------------------------

@@ -128,8 +128,8 @@ class Namespace:
         return self._routes
 
     def bridge(self, ifname: str) -> None:
-        """Make a Linux bridge, down, without ports."""
-        self.routes.link("add", ifname=ifname, kind="bridge")
+        """Make a Linux bridge, down, without ports. A snooping one would send IGMP reports of its own."""
+        self.routes.link("add", ifname=ifname, kind="bridge", br_mcast_snooping=0)
         self._sign(ifname)
 
     def tap(self, ifname: str, *, vnet_hdr: bool = True) -> int:
