@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -221,3 +222,17 @@ def test_a_client_cannot_be_its_own_peer(network: Network, memory_peer: MakeMemo
     with pytest.raises(UsageError):
         network.connect(one, one)
     assert one.peer is None
+
+
+def test_a_removed_client_is_nobodys_peer(network: Network, memory_peer: MakeMemoryPeer) -> None:
+    one, gone = memory_peer("one"), memory_peer("gone")
+    network.remove(gone)
+    attempts: list[Callable[[], None]] = [
+        lambda: network.connect(one, gone),
+        lambda: network.add(MemoryPeer("new", network.context), gone),
+        lambda: network.remove(gone),
+    ]
+    for attempt in attempts:
+        with pytest.raises(UsageError, match="'gone' is not in the network"):
+            attempt()
+    assert (["one"], None) == (list(network.clients), one.peer)

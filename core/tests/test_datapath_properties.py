@@ -90,7 +90,7 @@ class Peer(MemoryPeer):
             network.disconnect(self)
         elif self.evil == "flap" and present(self):
             network.set_link(self, not self.link_up)
-        elif self.evil == "flush":
+        elif self.evil == "flush" and not self._blocked:  # who flushes and refuses each time is asked for ever
             self.flush()
         elif self.evil == "stutter":
             self.offers += 1
@@ -110,7 +110,7 @@ class Peer(MemoryPeer):
         super().resume()
 
 
-EVILS = ("", "echo", "raise", "none", "leave", "kill", "part", "flap", "flush", "stutter", "stutter", "stutter")
+EVILS = ("", "echo", "raise", "none", "leave", "kill", "part", "flap", "flush")
 
 
 def present(client: NetClient) -> bool:
@@ -213,6 +213,12 @@ class DataPath(RuleBasedStateMachine):
     def turn_evil(self, one: int, evil: str) -> None:
         self.peer(one).evil = evil
 
+    @rule(which=st.integers(0, 255))
+    def stutter(self, which: int) -> None:
+        """Those whose bit is set take one frame in three, which is no evil."""
+        for peer in self.all:
+            peer.evil = "stutter" if which >> peer.number % 8 & 1 else peer.evil
+
     @rule(one=CHOICE, sizes=st.lists(SIZES, min_size=1, max_size=8), lent=st.booleans())
     def send(self, one: int, sizes: list[int], lent: bool) -> None:
         peer = self.peer(one)
@@ -239,7 +245,7 @@ class DataPath(RuleBasedStateMachine):
             peer.hand(60)
             self.join(second, self.client(third))
             peer.hand(60)
-            if removing:
+            if removing and present(second):
                 self.network.remove(second)
             peer.hand(60)
 
@@ -279,7 +285,7 @@ class DataPath(RuleBasedStateMachine):
 
     def join(self, one: NetClient, other: NetClient) -> None:
         """Make them peers, whosever they were."""
-        if one is other:
+        if one is other or not (present(one) and present(other)):
             return
         self.network.disconnect(one)
         self.network.disconnect(other)
@@ -291,7 +297,7 @@ class DataPath(RuleBasedStateMachine):
     def calm(self) -> None:
         """The end of all evil: every queue empties, nobody waits, every door stands open."""
         for peer in self.all:
-            peer.evil = ""
+            peer.evil = "stutter" if peer.evil == "stutter" else ""
             peer.unblock()
         self.loop.run_until_idle()
         inlets = [inlet_of(peer) for peer in self.all]

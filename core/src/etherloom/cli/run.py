@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -18,10 +19,33 @@ __all__ = ["run"]
 @click.option("--table/--no-table", default=None, help="A live table instead of lines; the default on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: events, and at the end the counters.")
 @click.option(
-    "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto", help="auto: uvloop if it is installed."
+    "--loop",
+    type=click.Choice(["auto", "direct", "asyncio", "uvloop"]),
+    default="auto",
+    help="Event loop; auto is direct where there is epoll, else asyncio.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="At the end write the counters there as JSON, and what drivers did to each NIC's registers and memory.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write every register access, DMA and interrupt of every NIC there, one JSON object a line.",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="FILE.toml | QEMU-ARGUMENTS...")
-def run(seconds: float | None, table: bool | None, as_json: bool, loop: str, arguments: Sequence[str]) -> None:
+def run(
+    seconds: float | None,
+    table: bool | None,
+    as_json: bool,
+    loop: str,
+    report: Path | None,
+    trace: Path | None,
+    arguments: Sequence[str],
+) -> None:
     """Run a network until SIGINT or SIGTERM.
 
     A TOML file describes it, or the arguments that QEMU would take:
@@ -54,4 +78,7 @@ def run(seconds: float | None, table: bool | None, as_json: bool, loop: str, arg
     from etherloom.cli.session import Session  # after the mistakes: it takes asyncio to start
 
     show_table = sys.stdout.isatty() and not as_json if table is None else table
-    Session(registry, arguments, show_table=show_table, as_json=as_json, loop=loop).run(config, seconds)
+    session = Session(
+        registry, arguments, show_table=show_table, as_json=as_json, loop=loop, report=report, trace=trace
+    )
+    session.run(config, seconds)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import json
 import logging
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from etherloom.cli.events import DropWatch, EventLog, Lines
 from etherloom.cli.screen import Screen
 from etherloom.cli.snapshot import snapshot, summary
 from etherloom.cli.source import load
 from etherloom.config.apply import Loom
-from etherloom.errors import ConfigError, EtherloomError
+from etherloom.errors import ConfigError, EtherloomError, HostError
 
 if TYPE_CHECKING:
     from etherloom.config.model import NetworkConfig
@@ -34,15 +37,26 @@ class Session:
         arguments: What `load` made its configuration from, to be read again at SIGHUP.
         show_table: Draw a live table on the terminal instead of writing lines.
         as_json: Write JSON lines.
-        loop: `asyncio`, `uvloop`, or `auto` for uvloop if it is installed.
+        loop: `direct`, `asyncio`, `uvloop`, or `auto` for the first that the system has.
+        report: Where the counters and what was done to each NIC go at the end, as JSON; None for nowhere.
+        trace: Where every access to a NIC goes, as JSON lines; None for nowhere. Either traces every NIC.
     """
 
     def __init__(
-        self, registry: Registry, arguments: Sequence[str], *, show_table: bool, as_json: bool, loop: str = "auto"
+        self,
+        registry: Registry,
+        arguments: Sequence[str],
+        *,
+        show_table: bool,
+        as_json: bool,
+        loop: str = "auto",
+        report: Path | None = None,
+        trace: Path | None = None,
     ) -> None:
         self._registry, self._arguments = registry, arguments
         self._show_table, self._as_json = show_table, as_json
         self._loop_factory = _loop_factory(loop)
+        self._report, self._trace = report, trace
 
     def run(self, config: NetworkConfig, seconds: float | None) -> None:
         """Run until SIGINT, SIGTERM, or for `seconds`; then, or on an exception, everything is torn down.
@@ -50,10 +64,15 @@ class Session:
         Raises:
             EtherloomError: The network could not be made; nothing is left of it.
         """
-        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-            runner.run(self._main(config, seconds))
+        with _opened(self._report) as report, _opened(self._trace) as trace:
+            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                rows, devices = runner.run(self._main(config, seconds, trace))
+            if report is not None:
+                json.dump({"clients": rows, "devices": devices}, report, indent=1)
 
-    async def _main(self, config: NetworkConfig, seconds: float | None) -> None:
+    async def _main(
+        self, config: NetworkConfig, seconds: float | None, trace: IO[str] | None
+    ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[str] = loop.create_future()
 
@@ -62,6 +81,12 @@ class Session:
                 stopped.set_result(why)
 
         loom = Loom(self._registry, loop)
+        devices = None
+        if self._report is not None or trace is not None:
+            from etherloom.cli.devices import Devices, accesses  # only a network with a NIC needs the device kit
+
+            devices = Devices(trace)
+            loom.network.observers.append(devices)
         screen = Screen() if self._show_table else None
         sink = screen or Lines(sys.stdout, as_json=self._as_json, broken=lambda: stop("nobody reads"))
         log = EventLog(sink, loom.network.context.clock.now_ns)
@@ -90,10 +115,14 @@ class Session:
                     screen.close()
                 rows = snapshot(loom.network)
                 loom.close()
+            done = devices.report() if devices is not None else {}
             if self._as_json:
-                log.say("end", "all is torn down", clients=rows)
+                log.say("end", "all is torn down", clients=rows, devices=done)
             elif rows:
                 print(summary(rows), file=sys.stderr)
+                if done:
+                    print(accesses(done, rows), file=sys.stderr)
+            return rows, done
 
     def _reload(self, loom: Loom, log: EventLog) -> None:
         """SIGHUP: make the network what its file says now. A mistake in it changes nothing."""
@@ -115,20 +144,40 @@ def _count(number: int, thing: str) -> str:
 
 
 def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """The loop to run on. uvloop is an extra of this distribution, and the same code runs on either.
+    """The loop to run on. The same code runs on each; docs/benchmarks.md compares them.
 
     Raises:
-        ConfigError: uvloop is asked for and not installed.
+        ConfigError: A loop that this machine does not have is asked for by name.
     """
-    installed = importlib.util.find_spec("uvloop") is not None
-    if name == "uvloop" and not installed:
-        raise ConfigError(
-            "uvloop is not installed", origin="--loop", allowed="asyncio, or pip install etherloom[uvloop]"
-        )
-    if name == "asyncio" or not installed:
-        return asyncio.new_event_loop
-    factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
-    return factory
+    if name == "uvloop":
+        if importlib.util.find_spec("uvloop") is None:
+            allowed = "direct, asyncio, or pip install etherloom[uvloop]"
+            raise ConfigError("uvloop is not installed", origin="--loop", allowed=allowed)
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+        return factory
+    if name == "direct" or (name == "auto" and hasattr(select, "epoll")):
+        from etherloom.loop.direct import DirectLoop
+
+        return DirectLoop
+    return asyncio.new_event_loop
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[IO[str] | None]:
+    """A file to write, opened before anything is made.
+
+    Raises:
+        HostError: It cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise HostError("write", error.errno or 0, device=str(path)) from error
+    with file:
+        yield file
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """A level interrupt: the model sets it, the guest bus carries it.
 
-The line is asserted while the model's level is high and the guest has not disabled INTx (PCI 3.0, 6.2.2). A guest bus
-is told of edges of that conjunction only, and passes them on from a bottom half, never from within the model.
+The line is asserted while the model's level is high, the guest has not disabled INTx (PCI 3.0, 6.2.2) and the function
+is in D0 (PM 1.2, 5.4). A guest bus is told of edges of that conjunction only, and passes them on from a bottom half,
+never from within the model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class InterruptLine:
 
     Attributes:
         level: What the model asks for.
-        disabled: COMMAND bit 10.
+        disabled: COMMAND bit 10, or a power state below D0.
         asserted: What the guest's interrupt controller sees.
         rises: How often `asserted` became true.
     """
@@ -46,7 +47,7 @@ class InterruptLine:
             self._update()
 
     def disable(self, disabled: bool) -> None:
-        """The guest's mask."""
+        """Mask the line."""
         if disabled is not self.disabled:
             self.disabled = disabled
             self._update()

@@ -43,7 +43,8 @@ class NicModel(NetClient):
         identity, bars, register_bytes: A model says them as class attributes. Every BAR shows the one register space.
         registers, pci, dma, irq: The device's parts.
         port: Its place in a guest; None while it is in none.
-        frame_max: Longest frame the model takes from the wire, in bytes without FCS.
+        sleeping: The function is in a power state below D0, where it does no DMA, has no interrupt and answers to its
+            configuration space only (PM 1.2, 5.4).
     """
 
     is_nic = True
@@ -63,6 +64,7 @@ class NicModel(NetClient):
     ) -> None:
         super().__init__(name, context)
         self.mac = mac
+        self.sleeping = False
         self.port: GuestPort | None = None
         self.irq = InterruptLine()
         self.pci = PciFunction(
@@ -88,10 +90,16 @@ class NicModel(NetClient):
         """To power-on state, whatever is going on. Registers and PCI function are reset already; the link stays."""
 
     def pci_changed(self) -> None:
-        """COMMAND or a capability changed: bus mastering, power state."""
+        """COMMAND or a capability changed: bus mastering, `sleeping`."""
+
+    def woken(self) -> None:
+        """Back in D0, before `pci_changed`. Most chips have lost what a reset would clear."""
 
     def _pci_changed(self) -> None:
         self.dma.forget()
+        was, self.sleeping = self.sleeping, self.pci.power_state != 0
+        if was and not self.sleeping:
+            self.woken()
         self.pci_changed()
 
     # What a model calls -------------------------------------------------------------------------------------------
@@ -139,9 +147,10 @@ class NicModel(NetClient):
         self.reset()
 
     def bar_read(self, offset: int, size: int) -> bytes:
-        """A guest's read through any BAR: 1, 2, 4 or 8 bytes. What lies outside reads zero."""
-        return self.registers.read(offset, size)
+        """A guest's read through any BAR: 1, 2, 4 or 8 bytes, beginning within it. Asleep, all reads zero."""
+        return bytes(size) if self.sleeping else self.registers.read(offset, size)
 
     def bar_write(self, offset: int, data: bytes) -> None:
-        """A guest's write through any BAR: 1, 2, 4 or 8 bytes. What lies outside is ignored."""
-        self.registers.write(offset, data)
+        """A guest's write through any BAR: 1, 2, 4 or 8 bytes, beginning within it. Asleep, it is ignored."""
+        if not self.sleeping:
+            self.registers.write(offset, data)

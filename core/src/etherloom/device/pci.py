@@ -199,7 +199,7 @@ class PciFunction:
         command = self._word(COMMAND)
         self.power_state = self._space[self._power + PowerManagement.CONTROL] & 3 if self._power is not None else 0
         self.bus_master = bool(command & Command.MASTER) and self.power_state == 0
-        self.irq.disable(bool(command & Command.INTX_DISABLE))
+        self.irq.disable(bool(command & Command.INTX_DISABLE) or self.power_state != 0)
         self._on_change()
 
     def _word(self, offset: int) -> int:

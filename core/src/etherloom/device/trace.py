@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import IO
+from typing import IO, Any
 
 import attrs
 
@@ -132,6 +132,16 @@ class Summary:
         self.reads: Counter[str] = Counter()
         self.writes: Counter[str] = Counter()
         self.dma_read_bytes = self.dma_written_bytes = self.interrupts = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attributes by name, the registers' counts as dictionaries."""
+        return {
+            "reads": dict(self.reads),
+            "writes": dict(self.writes),
+            "dma_read_bytes": self.dma_read_bytes,
+            "dma_written_bytes": self.dma_written_bytes,
+            "interrupts": self.interrupts,
+        }
 
     def __call__(self, event: Event) -> None:
         if event.what == "read":

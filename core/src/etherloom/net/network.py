@@ -126,12 +126,13 @@ class Network:
         """Take a client in, connected to `peer`.
 
         Raises:
-            UsageError: The name is taken, or `peer` has a peer already; the network is as it was.
+            UsageError: The name is taken, or `peer` is not in the network or has a peer; the network is as it was.
             ConfigError: The connection would close a ring of hubs; the network is as it was.
         """
         if client.name in self.clients:
             raise UsageError(f"there is a net client {client.name!r} already")
         if peer is not None:
+            self._check_member(peer)
             self._check_free(client, peer)
         client._inlet = Inlet(self, client)
         self.clients[client.name] = client
@@ -150,9 +151,11 @@ class Network:
         """Make two clients each other's peer.
 
         Raises:
-            UsageError: One of them has a peer.
+            UsageError: One of them has a peer, or is not in the network.
             ConfigError: Both are hub ports, and the patch would close a ring (C-66 kills QEMU).
         """
+        self._check_member(one)
+        self._check_member(other)
         self._check_free(one, other)
         one.peer, other.peer = other, one
         self._touch(one)
@@ -173,8 +176,7 @@ class Network:
 
         A NIC that loses its backend loses its link (C-57). Differs from QEMU (C-73): the next backend brings it back.
         """
-        if self.clients.get(client.name) is not client:
-            raise UsageError(f"{client.name!r} is not in the network")
+        self._check_member(client)
         peer = client.peer
         with self.burst():
             self.disconnect(client)
@@ -241,6 +243,10 @@ class Network:
             client.close()
         except Exception as error:
             log.error("%s: close failed: %s: %s", client.name, type(error).__name__, error, exc_info=error)
+
+    def _check_member(self, client: NetClient) -> None:
+        if self.clients.get(client.name) is not client:
+            raise UsageError(f"{client.name!r} is not in the network")
 
     def _check_free(self, one: NetClient, other: NetClient) -> None:
         if one is other:

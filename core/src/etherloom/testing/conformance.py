@@ -32,7 +32,7 @@ __all__ = ["Bench", "ConformanceError", "Factory", "FarEnd", "Report", "check_ne
 Factory: TypeAlias = Callable[[Context, str], NetClient]
 
 # A frame of the check's own is known by its EtherType (IEEE 802 local experimental) and carries its number, so that
-# what a kernel adds to an outside of its own accord is not mistaken for one. It is broadcast, which no NIC's filter keeps.
+# what a kernel adds to an outside of its own accord is not mistaken for one. It is broadcast: every NIC lets it in.
 HEADER = bytes.fromhex("ffffffffffff 020000000001 88b5")
 NUMBER = slice(14, 18)
 

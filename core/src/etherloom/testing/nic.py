@@ -38,7 +38,7 @@ class Hooks:
     """What a model tells the check of itself; see `check_nic_model`."""
 
     driver: Callable[[InlineGuest], NicDriver]
-    mask: Register | None
+    mask: tuple[int, int] | None  # offset and width: a Register would be read as an attribute of this
     timer: Callable[[InlineGuest, int], None] | None
     storm_steps: int
     storm_seed: int
@@ -60,7 +60,8 @@ def check_nic_model(
             network and no guest yet, as a row's `init` does.
         driver: `driver(guest) -> NicDriver`, as in the model's row.
         mask: The register whose zero silences every interrupt, if the device has one.
-        timer: `timer(guest, delay_ns)` has the device interrupt once, `delay_ns` from now, if it has a timer.
+        timer: `timer(guest, delay_ns)` has the device interrupt once, `delay_ns` from now or at its next tick after
+            that, if it has a timer.
         storm_steps: How many things a hostile guest does, for each kind of wire the model can be on.
         storm_seed: Which things.
 
@@ -73,7 +74,13 @@ def check_nic_model(
     from etherloom.testing.nic_promises import NIC_PROMISES
     from etherloom.testing.promises import PROMISES, Promise
 
-    hooks = Hooks(driver=driver, mask=mask, timer=timer, storm_steps=storm_steps, storm_seed=storm_seed)
+    hooks = Hooks(
+        driver=driver,
+        mask=(mask.offset, mask.width) if mask is not None else None,
+        timer=timer,
+        storm_steps=storm_steps,
+        storm_seed=storm_seed,
+    )
     kept = list(PROMISES)
     inapplicable: list[Promise] = []
     for wanted in NIC_PROMISES:

@@ -14,7 +14,6 @@ import attrs
 from etherloom.client import FRAME_MIN, FRAME_PAD, VNET_HEADER_BYTES
 from etherloom.device import Command, Status
 from etherloom.device.pci import STATUS
-from etherloom.guest.inline import RAM_BASE
 from etherloom.net.inlet import inlet_of
 from etherloom.testing.conformance import Bench, frame_of
 from etherloom.testing.loop import SECOND_NS
@@ -72,7 +71,9 @@ def a_reset_is_power_on(bench: Bench, machine: Machine) -> None:
     bench.near.send_all([bench.framed(frame_of(number)) for number in range(5)])
     machine.nic.bus_reset()
     for what, expected, actual in zip(("register", "config"), machine.power_on, contents(machine.nic), strict=True):
-        wrong = [f"{at:#04x} ({old:#04x})" for at, (old, new) in enumerate(zip(expected, actual, strict=True)) if old != new]
+        wrong = [
+            f"{at:#04x} ({old:#04x})" for at, (old, new) in enumerate(zip(expected, actual, strict=True)) if old != new
+        ]
         bench.expect(not wrong, f"these {what} bytes differ (in brackets what they were): {', '.join(wrong)}.")
     bench.expect(not machine.nic.irq.asserted, "its interrupt line stayed up.")
     bench.loop.advance(SECOND_NS)
@@ -93,15 +94,16 @@ def a_driver_can_open_again(bench: Bench, machine: Machine) -> None:
 
 @promise()
 def a_device_can_move(bench: Bench, machine: Machine) -> None:
-    """A device that is taken out of a guest leaves that guest's memory alone, loses frames counted, and fits the next."""
+    """A device that is taken out of a guest leaves its memory alone, counts what is lost, and fits the next."""
     bench.loop.advance(SECOND_NS)
     machine.guest.unplug()
     before = machine.guest.ram[:]
     bench.near.send_all([bench.framed(frame_of(number)) for number in range(20)])
     bench.loop.advance(SECOND_NS)
     bench.expect(machine.guest.ram[:] == before, "it wrote into the memory of the guest it was taken from.")
-    bench.expect(bench.client.counters.dropped == 20, f"of 20 frames {bench.client.counters.dropped} were counted lost.")
-    bench.client.counters.drops.clear()
+    bench.expect(
+        bench.client.counters.dropped == 20, f"of 20 frames {bench.client.counters.dropped} were counted lost."
+    )
     machine.plug()
     passes(bench)
 
@@ -132,7 +134,8 @@ def rings_wrap(bench: Bench, machine: Machine) -> None:
     depth = machine.transmit([frame_of(0)] * DEPTH_MAX)
     bench.loop.advance(SECOND_NS)
     bench.near.received.clear()
-    out, back = [], []
+    out: list[bytes] = []
+    back: list[bytes] = []
     dice = random.Random(0)
     while len(out) < ROUNDS * depth:
         some = [frame_of(len(out) + number, dice.randint(18, 1514)) for number in range(dice.randint(1, 16))]
@@ -209,7 +212,6 @@ def links_are_followed(bench: Bench, machine: Machine) -> None:
         bench.expect(not came, f"{came} frames passed a link that was down.")
         bench.network.set_link(bench.near, True)
         bench.loop.advance(SECOND_NS)
-        bench.client.counters.drops.clear()
         passes(bench)
         bench.near.received.clear()
 
@@ -239,18 +241,20 @@ def intx_can_be_disabled(bench: Bench, machine: Machine) -> None:
 @promise("mask")
 def the_line_follows_the_mask(bench: Bench, machine: Machine) -> None:
     """Masked, the line falls and stays low; what happened meanwhile raises it when the mask is opened."""
-    mask, guest = machine.hooks.mask, machine.guest
-    assert mask is not None
-    wanted, edges = guest.read(mask.offset, mask.width), list[bool]()
+    guest = machine.guest
+    assert machine.hooks.mask is not None
+    offset, width = machine.hooks.mask
+    wanted = guest.read(offset, width)
+    edges: list[bool] = []
     bench.loop.advance(SECOND_NS)
     machine.nic.irq.watch(edges.append)
-    guest.interrupt = lambda: guest.write(mask.offset, 0, mask.width)
+    guest.interrupt = lambda: guest.write(offset, 0, width)
     for number in range(2):
         bench.near.send_all([bench.framed(frame_of(number))])
         bench.loop.advance(SECOND_NS)
     bench.expect(edges == [True, False], f"the line went {edges} while the driver masked at the first interrupt.")
     guest.interrupt = machine.driver.interrupt
-    guest.write(mask.offset, wanted, mask.width)
+    guest.write(offset, wanted, width)
     bench.loop.advance(SECOND_NS)
     bench.expect(edges[2:3] == [True], "the line did not rise when the mask was opened.")
     bench.expect(not edges[-1], "the line is still up although the driver has looked.")
@@ -324,33 +328,31 @@ def no_dma_without_bus_mastering(bench: Bench, machine: Machine) -> None:
 
 @promise()
 def memory_may_be_nonsense(bench: Bench, machine: Machine) -> None:
-    """Descriptors of any content, and buffers anywhere, do a device no harm, nor is a byte outside of RAM touched."""
+    """Descriptors of any content, with buffers anywhere, do a device no harm."""
     ram, dice = machine.guest.ram, random.Random(0)
     for fill in (b"\0", b"\xff", b"\x80", None):
-        machine.transmit([frame_of(0)])
+        machine.command(ENABLE | Command.INTX_DISABLE)  # the driver need not understand it
         ram[:] = dice.randbytes(len(ram)) if fill is None else fill * len(ram)
         machine.transmit([frame_of(number) for number in range(20)])
+        ram[:] = dice.randbytes(len(ram)) if fill is None else fill * len(ram)
         bench.near.send_all([bench.framed(frame_of(number)) for number in range(20)])
         bench.loop.advance(SECOND_NS)
-        bench.expect(bench.client.failure is None, f"it was taken down by {bench.client.failure!r}.")
-        bench.expect(len(ram) == machine.guest.memory.mappings[0].end - RAM_BASE, "RAM has another size.")
-        reopen(bench, machine)
+        with bench.network.burst():
+            machine.driver.open()
+        machine.command(ENABLE)
+        bench.loop.advance(SECOND_NS)
+        passes(bench)
 
 
 @promise()
 def a_storm_passes(bench: Bench, machine: Machine) -> None:
     """Whatever a guest writes, a device never raises, does a bounded amount of work at a time, and can be reset."""
-    storm = Storm(bench, machine, machine.hooks.storm_seed)
-    storm.rage(machine.hooks.storm_steps)
+    Storm(bench, machine, machine.hooks.storm_seed).rage(machine.hooks.storm_steps)
     machine.guest.unplug()
     bench.near.unblock()
     bench.network.set_link(bench.near, True)
     bench.loop.advance(SECOND_NS)
-    bench.near.unsent.clear()
-    bench.near.received.clear()
-    bench.client.counters.drops.clear()
     machine.plug()
-    bench.loop.advance(SECOND_NS)
     passes(bench)
 
 
@@ -384,7 +386,9 @@ def expect_all(bench: Bench, sent: list[bytes], came: list[bytes]) -> None:
     """`came` is `sent`, padded to 60 bytes."""
     for number, (expected, actual) in enumerate(zip(sent, came, strict=False)):
         whole = expected.ljust(FRAME_PAD, b"\0")
-        bench.expect(actual == whole, f"frame {number}, {len(expected)} bytes, came as {len(actual)}: {actual[:64].hex()}.")
+        bench.expect(
+            actual == whole, f"frame {number}, {len(expected)} bytes, came as {len(actual)}: {actual[:64].hex()}."
+        )
     bench.expect(len(came) == len(sent), f"{len(came)} of {len(sent)} frames came.")
 
 
@@ -393,8 +397,4 @@ def reopen(bench: Bench, machine: Machine) -> None:
     with bench.network.burst():
         machine.driver.open()
     bench.loop.advance(SECOND_NS)
-    machine.take()
-    bench.near.received.clear()
-    bench.client.counters.drops.clear()
     passes(bench)
-    bench.near.received.clear()

@@ -26,7 +26,7 @@ from etherloom_rtl8139 import board
 from etherloom_rtl8139.receive import Overflow, Receiver
 from etherloom_rtl8139.registers import Command, Config3, Csr, EepromMode, Interrupt, MediaStatus, Poll, Registers
 from etherloom_rtl8139.tally import Tally
-from etherloom_rtl8139.timer import FreeTimer
+from etherloom_rtl8139.timer import WRAP, FreeTimer
 from etherloom_rtl8139.transmit import Transmitter
 
 __all__ = ["Rtl8139"]
@@ -59,9 +59,6 @@ class Rtl8139(Registers):
         overflow: What a full receive ring does to the source.
         eeprom: A file to keep the EEPROM in: read now if it exists, written when a guest has programmed the part.
         vpd: A new board says that its EEPROM has vital product data.
-
-    Attributes:
-        sleeping: The function is in a power state below D0.
     """
 
     # Differs from QEMU (R-03): grant and latency, a maker's subsystem and a capability list, as on a board.
@@ -92,7 +89,6 @@ class Rtl8139(Registers):
         super().__init__(name, context, mac=board.address(words), capabilities=[power], writable=COMMAND)
         self.vnet = True
         self.accepts = Offload(0)  # frames longer than the wire's have no place in its rings
-        self.sleeping = False
         self.eeprom, self._eeprom_file = Eeprom93c46(words), eeprom
         self._save_timer = context.timer(self, self._save_eeprom)
         self.phy = MiiPhy(partner=PARTNER)
@@ -149,22 +145,13 @@ class Rtl8139(Registers):
         self._timer.restart()
         self._stop()
 
+    def woken(self) -> None:
+        """As after CR.RST. Differs from QEMU (R-70): there are power states."""
+        self._soft_reset()
+
     def pci_changed(self) -> None:
-        """Bus mastering or the power state changed. Differs from QEMU (R-70): there are power states."""
-        was, self.sleeping = self.sleeping, self.pci.power_state != 0
-        if was and not self.sleeping:
-            self._soft_reset()
+        """Perhaps asleep: no engine runs then."""
         self._configure()
-        self._update_line()
-
-    def bar_read(self, offset: int, size: int) -> bytes:
-        """Below D0 the chip does not answer."""
-        return bytes(size) if self.sleeping else super().bar_read(offset, size)
-
-    def bar_write(self, offset: int, data: bytes) -> None:
-        """Below D0 the chip does not listen."""
-        if not self.sleeping:
-            super().bar_write(offset, data)
 
     # What the engines report --------------------------------------------------------------------------------------
 
@@ -233,11 +220,11 @@ class Rtl8139(Registers):
         self.receiver.configure()
         self.transmitter.configure()
 
+    # Differs from QEMU (R-13): a new transmit ring, too, starts at its first descriptor.
     @Registers.RDSAR.on_write
     def _receive_ring(self, value: int) -> None:
         self.receiver.ring.restart(value)
 
-    # Differs from QEMU (R-13): a new transmit ring starts at its first descriptor.
     @Registers.TNPDS.on_write
     def _normal_ring(self, value: int) -> None:
         self.transmitter.normal.restart(value)
@@ -256,11 +243,11 @@ class Rtl8139(Registers):
     @Registers.IMR.on_write
     @Registers.ISR.on_write
     def _update_line(self, _: int = 0) -> None:
-        self.irq.set(self.ISR & self.IMR != 0 and not self.sleeping)
+        self.irq.set(self.ISR & self.IMR != 0)
 
     @Registers.TCTR.on_read
     def _timer_count(self) -> int:
-        return self._timer.count()
+        return self._timer.ticks() % WRAP
 
     @Registers.TCTR.on_write
     def _timer_restart(self, _: int) -> None:
@@ -278,7 +265,7 @@ class Rtl8139(Registers):
     def _dump_tally(self, value: int) -> None:
         if not value & DUMP:
             return
-        self.DTCCR = value & ~DUMP
+        self.DTCCR = value & ~DUMP  # a driver polls it
         try:
             self.dma.write(value & ~0x3F, self.tally.pack())
         except DmaError:

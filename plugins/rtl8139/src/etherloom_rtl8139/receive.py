@@ -9,15 +9,20 @@ from zlib import crc32
 from etherloom.client import FRAME_MIN, FRAME_PAD
 from etherloom.counters import Drop
 from etherloom.device import DmaError
+from etherloom.device.filter import AddressFilter
 from etherloom_rtl8139.checksums import verdict
-from etherloom_rtl8139.filter import AddressFilter
-from etherloom_rtl8139.registers import Command, CpCommand, Interrupt
+from etherloom_rtl8139.registers import Command, CpCommand, Interrupt, ReceiveConfig
 from etherloom_rtl8139.rings import EOR, FS, LS, OWN, RING_MAX, Ring
 
 if TYPE_CHECKING:
     from etherloom_rtl8139.model import Rtl8139
 
-__all__ = ["FRAME_LONGEST", "Overflow", "Receiver"]
+__all__ = ["BROADCAST", "FRAME_LONGEST", "MULTICAST", "STATION", "Overflow", "Receiver"]
+
+# Descriptor status: the kind of address (MAR, PAM, BAR in the data sheet, where MAR is a register, too).
+MULTICAST: Final = 1 << 26
+STATION: Final = 1 << 25
+BROADCAST: Final = 1 << 24
 
 CRC_BYTES: Final = 4
 FRAME_LONGEST: Final = 4096 - CRC_BYTES  # a longer one is LONG, which no driver wants
@@ -53,7 +58,8 @@ class Receiver:
         self._overflow = overflow
         self.ring = Ring(nic.dma)
         self.on = False
-        self._filter = AddressFilter()
+        # Differs from QEMU: a frame's kind of address is told in promiscuous mode too.
+        self._filter = AddressFilter(broadcast=BROADCAST, multicast=MULTICAST, station=STATION)
         self._features = 0
         self._hold_until_ns: int | None = None  # in the past: held for long enough, drop until a frame fits
         self._retry = nic.context.timer(nic, self.look_again)
@@ -63,7 +69,15 @@ class Receiver:
         nic = self._nic
         self._features = nic.CPCR
         was, self.on = self.on, bool(nic.CR & Command.RE and nic.CPCR & CpCommand.RX) and not nic.sleeping
-        self._filter.configure(nic.RCR, nic.mac, nic.MAR)
+        accept = nic.RCR
+        self._filter.configure(
+            nic.mac,
+            hashes=nic.MAR,
+            broadcast=bool(accept & ReceiveConfig.AB),
+            multicast=bool(accept & ReceiveConfig.AM),
+            station=bool(accept & ReceiveConfig.APM),
+            everything=bool(accept & ReceiveConfig.AAP),
+        )
         if self.on is was:
             return
         if self.on:
@@ -111,7 +125,7 @@ class Receiver:
             nic.drop(Drop.HOST_ERROR)
             return True
         self._hold_until_ns = None
-        nic.tally.received(status)
+        nic.tally.received(status & MULTICAST, status & BROADCAST)
         nic.raise_soon(ROK)
         return True
 

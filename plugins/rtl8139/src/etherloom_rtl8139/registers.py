@@ -15,18 +15,8 @@ from typing import Any
 
 from etherloom.device import Access, NicModel, Register
 
-__all__ = [
-    "Command",
-    "Config3",
-    "CpCommand",
-    "Csr",
-    "EepromMode",
-    "Interrupt",
-    "MediaStatus",
-    "Poll",
-    "ReceiveConfig",
-    "Registers",
-]
+__all__ = ["Command", "Config3", "CpCommand", "Csr", "EepromMode", "Interrupt", "MediaStatus", "Poll"]
+__all__ += ["ReceiveConfig", "Registers"]
 
 
 class Command(IntFlag):
@@ -192,7 +182,3 @@ class Registers(NicModel):
     CPCR = Register(0xE0, 2, "C+ command", bits=CpCommand, writable=0x007B)
     RDSAR = Register(0xE4, 8, "receive ring")
     ETTHR = Register(0xEC, 1, "early transmit threshold")
-    FER = Register(0xF0, 4, "function event (CardBus)")
-    FEMR = Register(0xF4, 4, "function event mask (CardBus)")
-    FPSR = Register(0xF8, 4, "function present state (CardBus)", access=Access.RO)
-    FFER = Register(0xFC, 4, "function force event (CardBus)", access=Access.WO)

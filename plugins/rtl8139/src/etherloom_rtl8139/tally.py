@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import struct
 
-from etherloom_rtl8139.filter import BAR, MAR
-
 __all__ = ["Tally"]
 
 # TxOk, RxOk, TxErr; RxErr; missed, FAE; one, several collisions; RxOk unicast, broadcast; multicast; aborts, underruns
@@ -22,13 +20,13 @@ class Tally:
     def __init__(self) -> None:
         self.tx_ok = self.tx_err = self.rx_ok = self.missed = self.multicast = self.broadcast = 0
 
-    def received(self, status: int) -> None:
-        """A frame was stored; `status` has the bit of its kind of address."""
+    def received(self, multicast: int, broadcast: int) -> None:
+        """A frame was stored; whether it was for many or for all."""
         self.rx_ok += 1
-        if status & BAR:
-            self.broadcast += 1
-        elif status & MAR:
+        if multicast:
             self.multicast += 1
+        elif broadcast:
+            self.broadcast += 1
 
     def pack(self) -> bytes:
         """The dump."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from etherloom import Context, NetClient
 
-__all__ = ["FreeTimer"]
+__all__ = ["WRAP", "FreeTimer"]
 
 TICK_NS = 30
 WRAP = 1 << 32
@@ -15,9 +15,8 @@ WRAP = 1 << 32
 class FreeTimer:
     """Counts lazily: one base time, and one deadline while TIMERINT is not zero.
 
-    The deadline is the next moment at which TCTR equals TIMERINT. Once passed, that is a whole turn of 128.8 s away,
-    unless TCTR is restarted or TIMERINT moved ahead of it.
-    `expired` is called when TCTR passes TIMERINT.
+    `expired` is called when TCTR passes TIMERINT. The next time is a whole turn of 128.8 s later, unless TCTR is
+    restarted or TIMERINT moved ahead of it.
     """
 
     def __init__(self, nic: NetClient, context: Context, expired: Callable[[], None]) -> None:
@@ -26,10 +25,6 @@ class FreeTimer:
         self._deadline = context.timer(nic, self._fire)
         self._base_ns = self._clock.now_ns()
         self._target = 0
-
-    def count(self) -> int:
-        """TCTR."""
-        return self._ticks() % WRAP
 
     def restart(self) -> None:
         """TCTR was written, with anything: count from 0."""
@@ -41,14 +36,15 @@ class FreeTimer:
         self._target = target
         self._arm()
 
-    def _ticks(self) -> int:
+    def ticks(self) -> int:
+        """Since the restart; TCTR is the lower 32 bits."""
         return (self._clock.now_ns() - self._base_ns) // TICK_NS
 
     def _arm(self) -> None:
         if not self._target:
             self._deadline.cancel()
             return
-        ticks = self._ticks()
+        ticks = self.ticks()
         ahead = (self._target - ticks) % WRAP or WRAP
         self._deadline.arm(self._base_ns + (ticks + ahead) * TICK_NS)
 

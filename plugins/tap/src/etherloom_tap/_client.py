@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable
-from typing import ClassVar
 
 from etherloom import FRAME_MIN, FRAME_PAD, VNET_HEADER_BYTES, Context, Drop, Frame, HostError, NetClient, Offload
 from etherloom_tap._device import TunDevice
@@ -23,9 +22,6 @@ log = logging.getLogger("etherloom.tap")
 # Refusals that concern one frame or pass: the interface is down, memory is short, a header contradicts its frame.
 ORDINARY = frozenset((errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL))
 
-# After a look for an answer that found none. A conversation that begins meanwhile is late by that many saved turns.
-BURSTS_SKIPPED = 16
-
 
 class TapClient(NetClient):
     """A tap in the network.
@@ -38,9 +34,6 @@ class TapClient(NetClient):
         port: What the tap is in a bridge, if it is in one.
     """
 
-    # Of all taps of the process. Loops in two threads can disturb each other's, which costs the saved turn.
-    _answering: ClassVar[bool] = False
-
     def __init__(
         self, name: str, context: Context, device: TunDevice, scripts: Scripts, port: BridgePort | None = None
     ) -> None:
@@ -50,8 +43,7 @@ class TapClient(NetClient):
         self._scripts = scripts
         self._running = self._started = False  # the first script, all of `start`
         self._reading = True
-        self._in_burst = self._closed = self._complained = self._found_nothing = False
-        self._bursts_to_skip = 0
+        self._in_burst = self._closed = self._complained = False
         self._read_burst = self._make_reader()
         self._watch = context.watch_fd(self, device.fd, on_readable=self._read_burst, on_writable=self._on_writable)
         # A closure in place of the method, see the module's text.
@@ -66,24 +58,6 @@ class TapClient(NetClient):
         finally:
             self._running = False
         self._started = True
-
-    def burst_ended(self) -> None:
-        """Look for the host's answer at once: its echo reply or acknowledgement is there when our write returns.
-
-        It saves a turn of the loop, 2 us of a round trip's 18. Where there was none, the next bursts are not looked
-        behind: that would cost a one-way stream 5 %. Not from within such a read of another tap: they would call each
-        other as deep as there are taps.
-        """
-        if self._bursts_to_skip:
-            self._bursts_to_skip -= 1
-        elif self._reading and not self._in_burst and not TapClient._answering:
-            TapClient._answering = True
-            try:
-                self._read_burst()
-            finally:
-                TapClient._answering = False
-            if self._found_nothing:
-                self._bursts_to_skip = BURSTS_SKIPPED
 
     def resume(self) -> None:
         """Read again."""
@@ -131,12 +105,11 @@ class TapClient(NetClient):
 
         def read_burst() -> None:
             send = self.send
-            self._in_burst, self._found_nothing = True, False
+            self._in_burst = True
             try:
-                for number in range(context.burst_frames):
+                for _ in range(context.burst_frames):
                     size = readinto(buffer)
                     if size is None:
-                        self._found_nothing = not number
                         break
                     if size < pad_to:  # C-43
                         if size < least:
