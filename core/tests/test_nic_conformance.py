@@ -5,12 +5,13 @@ The device is a mailbox: one buffer each way and no rings, so that the check can
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from etherloom import Context, Drop, Frame
-from etherloom.device import Access, Bar, DmaError, NicModel, PciIdentity, Register
+from etherloom.device import Access, Bar, Dma, DmaError, NicModel, PciIdentity, Register
 from etherloom.guest import InlineGuest, NicDriver
 from etherloom.guest.inline import RAM_BASE
 from etherloom.testing import ConformanceError, MemoryPeer, check_nic_model
@@ -27,6 +28,7 @@ class Mailbox(NicModel):
     identity = PciIdentity(vendor=0x1234, device=0x0001)
     bars = (Bar(64),)
     register_bytes = 64
+    haste_ns = 0
 
     CONTROL = Register(0x00, 4, "run, reset", writable=RUN | RESET)
     STATUS = Register(0x04, 4, "events", access=Access.W1C)
@@ -77,7 +79,7 @@ class Mailbox(NicModel):
         except DmaError:
             self.report(ERROR)
             return
-        self._paused = not self.send(self.padded(frame))
+        self._paused = self.is_pause(self.send(self.padded(frame)))
         self.TX_BUSY = int(self._paused)
         self.end_burst()
         self.report(TX)
@@ -104,6 +106,9 @@ class Mailbox(NicModel):
         self.report(RX)
         return True
 
+    def is_pause(self, answer: bool) -> bool:
+        return not answer
+
     def padded(self, frame: bytes) -> bytes:
         return frame.ljust(60, b"\0")
 
@@ -117,7 +122,7 @@ class Mailbox(NicModel):
 
     @TIMER.on_write
     def aim(self, delay_ns: int) -> None:
-        self._timer.arm_in(delay_ns)
+        self._timer.arm_in(delay_ns - self.haste_ns)
 
 
 class MailboxDriver(NicDriver):
@@ -194,17 +199,144 @@ def test_what_is_no_nic_model_is_refused() -> None:
 # Breakers: each class breaks one promise ---------------------------------------------------------------------------
 
 
-class KeepsItsAddress(Mailbox):
-    """A reset forgets one register."""
+class ForgetsRegisters(Mailbox):
+    def bus_reset(self) -> None:
+        self.pci.reset()
+        self.reset()
 
+
+class CountsNothing(Mailbox):
+    def drop(self, reason: Drop, frames: int = 1) -> None:
+        pass
+
+
+class IgnoresPause(Mailbox):
+    def is_pause(self, answer: bool) -> bool:
+        return False
+
+
+class NeverPads(Mailbox):
+    def padded(self, frame: bytes) -> bytes:
+        return frame
+
+
+class OnlyBroadcast(Mailbox):
+    def wants(self, target: bytes) -> bool:
+        return bool(target[0] & 1)
+
+
+class Promiscuous(Mailbox):
+    def wants(self, target: bytes) -> bool:
+        return True
+
+
+class Overwrites(Mailbox):
+    def receive(self, frame: Frame) -> bool:
+        return bool(self.RX_SIZE) or super().receive(frame)
+
+
+class Hoards(Mailbox):
     def reset(self) -> None:
-        kept = self.guest_address if hasattr(self, "guest_address") else 0
+        self.hoard: deque[bytes] = deque()
         super().reset()
-        self.RX_ADDRESS = kept
 
-    @property
-    def guest_address(self) -> int:
-        return 0x1234 if self._timer.when_ns or self.rises_seen() else 0
+    def receive(self, frame: Frame) -> bool:
+        if self.RX_SIZE:
+            self.hoard.append(bytes(frame))
+            return True
+        return super().receive(frame)
 
-    def rises_seen(self) -> bool:
-        return self.irq.rises > 0
+    def flush(self) -> None:
+        if self.hoard:
+            super().receive(self.hoard.popleft())
+
+
+class IgnoresTheMask(Mailbox):
+    def update_line(self, _: int = 0) -> None:
+        self.irq.set(self.STATUS != 0)
+
+
+class Chatters(Mailbox):
+    def link_changed(self) -> None:
+        self.irq.set(True)
+
+
+class Hasty(Mailbox):
+    haste_ns = 1
+
+
+class AnswersInWords(Mailbox):
+    def bar_read(self, offset: int, size: int) -> bytes:
+        return super().bar_read(offset, size)[:4]
+
+
+class MastersAlways(Mailbox):
+    def __init__(self, name: str, context: Context) -> None:
+        super().__init__(name, context)
+        self.dma = Dma(lambda: True)
+
+
+class RaisesOnDma(Mailbox):
+    def report(self, event: int) -> None:
+        if event == ERROR:
+            raise RuntimeError("no such memory")
+        super().report(event)
+
+
+class RaisesOnLength(Mailbox):
+    def drop(self, reason: Drop, frames: int = 1) -> None:
+        if reason is Drop.MALFORMED:
+            raise ValueError("what a length")
+        super().drop(reason, frames)
+
+
+class WorksAsTold(Mailbox):
+    """The guest says how long, in a register that drivers set to 15."""
+
+    def report(self, event: int) -> None:
+        for _ in range(self.MASK):
+            self.look()
+        super().report(event)
+
+    def look(self) -> None:
+        try:
+            self.dma.read(RAM_BASE, 1)
+        except DmaError:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("make", "promise", "found"),
+    [
+        (ForgetsRegisters, "A bus reset", r"these register bytes differ .*: 0x08 \(0x00\)"),
+        (CountsNothing, "A device that is taken out", "of 20 frames 0 were counted"),
+        (IgnoresPause, "A client stops its burst", "frames to a peer that takes none"),
+        (NeverPads, "Frames of 14 to 1,514 bytes leave", "frame 0, 14 bytes, came as 14"),
+        (OnlyBroadcast, "Frames of 14 to 1,514 bytes to the station", "0 of 1501 frames came"),
+        (Promiscuous, "Frames to the station address", "frames to these arrived"),
+        (Overwrites, "Nothing is lost or reordered", "frame .* came as"),
+        (Hoards, "With a guest that does not look", "the guest's RAM has no room"),
+        (IgnoresTheMask, "Masked, the line falls", "while the driver masked"),
+        (Chatters, "Once its driver has closed it", "its line rose"),
+        (Hasty, "The timer interrupts", r"interrupts came \[-1\] ns"),
+        (AnswersInWords, "A read of 1, 2, 4 or 8 bytes", "8 bytes at 0x0 gave 4"),
+        (MastersAlways, "Without the bus-master bit", "it read .* and wrote .* bytes"),
+        (RaisesOnDma, "Without the bus-master bit", "no such memory"),
+        (RaisesOnLength, "Whatever a guest writes", "raised ValueError: what a length"),
+        (WorksAsTold, "Whatever a guest writes", r"made it access memory \d+ times"),
+    ],
+)
+def test_a_broken_promise_is_named_with_what_was_seen(
+    make: Callable[[str, Context], NicModel], promise: str, found: str
+) -> None:
+    with pytest.raises(ConformanceError, match=f"{promise}.* But .*{found}"):
+        check_nic_model(made_by(make), MailboxDriver, mask=Mailbox.MASK, timer=set_timer, storm_steps=500)
+
+
+def test_a_storm_is_repeated_by_its_seed() -> None:
+    found = []
+    for seed in (7, 7, 8):
+        with pytest.raises(ConformanceError) as raised:
+            check_nic_model(made_by(RaisesOnLength), MailboxDriver, storm_seed=seed)
+        found.append(raised.value.found)
+    assert found[0] == found[1] != found[2]

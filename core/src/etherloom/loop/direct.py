@@ -147,7 +147,7 @@ class DirectLoop(asyncio.SelectorEventLoop):
             {"message": "Exception in an fd's callback", "exception": error}
         )
 
-    def add_reader(self, fd: Any, callback: Callable[[Unpack[Args]], Any], *args: Unpack[Args]) -> None:
+    def add_reader(self, fd: Any, callback: Callable[[Unpack[Args]], Any], *args: *Args) -> None:
         """See `asyncio.loop.add_reader`."""
         number = _fileno(fd)
         self._fds.watch(number, _bound(callback, args), self._fds.watched(number)[1])
@@ -159,7 +159,7 @@ class DirectLoop(asyncio.SelectorEventLoop):
         self._fds.watch(number, None, writer)
         return reader is not None
 
-    def add_writer(self, fd: Any, callback: Callable[[Unpack[Args]], Any], *args: Unpack[Args]) -> None:
+    def add_writer(self, fd: Any, callback: Callable[[Unpack[Args]], Any], *args: *Args) -> None:
         """See `asyncio.loop.add_writer`."""
         number = _fileno(fd)
         self._fds.watch(number, self._fds.watched(number)[0], _bound(callback, args))
@@ -196,5 +196,5 @@ def _mask(events: int) -> int:
     return (select.EPOLLIN if events & READ else 0) | (select.EPOLLOUT if events & WRITE else 0)
 
 
-def _bound(callback: Callable[[Unpack[Args]], Any], args: tuple[Unpack[Args]]) -> Callback:
+def _bound(callback: Callable[[Unpack[Args]], Any], args: tuple[*Args]) -> Callback:
     return (lambda: callback(*args)) if args else cast(Callback, callback)

@@ -14,6 +14,8 @@ __all__ = [
     "CONFIG_REGION",
     "DATA_MAX",
     "DEVICE_INFO",
+    "DEVICE_PCI",
+    "DEVICE_RESETS",
     "DMA_DATA",
     "DMA_MAP",
     "DMA_UNMAP",
@@ -42,6 +44,7 @@ __all__ = [
     "MapFlag",
     "Refusal",
     "RegionFlag",
+    "UnmapFlag",
 ]
 
 
@@ -103,6 +106,13 @@ class MapFlag(IntFlag):
     WRITE = 0x2
     MMAP = 0x4
     FILE_IO = 0x8
+
+
+class UnmapFlag(IntFlag):
+    """Of DMA_UNMAP."""
+
+    DIRTY_BITMAP = 0x1
+    ALL = 0x2
 
 
 class RegionFlag(IntFlag):
