@@ -74,7 +74,12 @@ def test_nothing_is_left_when_the_process_ends(lab: Lab, end: str) -> None:
     outer = lab.namespace("outer")
     with outer.socket(socket.AF_NETLINK, socket.SOCK_RAW) as events:
         events.bind((0, RTMGRP_LINK))
-        child = outer.start([sys.executable, "-c", LAB_PROCESS, end], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        child = outer.start(
+            [sys.executable, "-c", LAB_PROCESS, end],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         assert child.stdout is not None
         pid_fd = os.pidfd_open(int(child.stdout.readline()))
         try:

@@ -120,7 +120,7 @@ class Storm:
         self._dma = 0
 
     def _transmit(self) -> None:
-        self._machine.driver.transmit([frame_of(0, self._dice.randint(18, 1514))] * self._dice.randint(1, 256))
+        self._machine.driver.transmit([frame_of(0, self._dice.randint(18, 1514))] * self._dice.randint(1, 64))
 
     def _transmit_bent(self) -> None:
         """Transmit, with memory changed behind the driver's back."""

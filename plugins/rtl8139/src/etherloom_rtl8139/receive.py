@@ -90,15 +90,9 @@ class Receiver:
         """One frame from the wire; False to be offered it again."""
         if self.take(data):
             return True
-        nic = self._nic
-        if self._overflow is Overflow.HOLD:
-            now_ns = nic.context.clock.now_ns()
-            if self._hold_until_ns is None:
-                self._hold_until_ns = now_ns + HOLD_NS
-            if now_ns < self._hold_until_ns:
-                self._wait()
-                return False
-        nic.miss()
+        if self._overflow is Overflow.HOLD and self._hold():
+            return False
+        self._nic.miss()
         return True
 
     def take(self, data: bytes) -> bool:
@@ -131,16 +125,19 @@ class Receiver:
 
     def look_again(self) -> None:
         """The driver did something, or time passed: offer what is held once more."""
-        if self._hold_until_ns is None:
-            return
-        if self._nic.context.clock.now_ns() >= self._hold_until_ns or self._ready():
+        if self._hold_until_ns is not None and (self._ready() or not self._hold()):
             self._nic.flush()
-        else:
-            self._wait()
 
-    def _wait(self) -> None:
-        self._retry.arm_in(RETRY_NS)
+    def _hold(self) -> bool:
+        """Hold the source back and look again soon; False when that has been going on for long enough."""
+        now_ns = self._nic.context.clock.now_ns()
+        if self._hold_until_ns is None:
+            self._hold_until_ns = now_ns + HOLD_NS
+        if now_ns >= self._hold_until_ns:
+            return False
+        self._retry.arm(min(now_ns + RETRY_NS, self._hold_until_ns))
         self._nic.on_next_access(self.look_again)
+        return True
 
     def _ready(self) -> bool:
         try:

@@ -110,7 +110,11 @@ class Unproven:
     """
 
     def __init__(
-        self, inner: mmap | RamFile, *, proven: Callable[[Unproven], None], doubted: Callable[[Unproven, int, int], None]
+        self,
+        inner: mmap | RamFile,
+        *,
+        proven: Callable[[Unproven], None],
+        doubted: Callable[[Unproven, int, int], None],
     ) -> None:
         self.inner, self._proven, self._doubted = inner, proven, doubted
 
