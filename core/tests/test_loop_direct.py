@@ -81,7 +81,12 @@ def test_a_writer_beside_a_reader_is_told_apart(loop: DirectLoop, pair: tuple[so
     one, _ = pair
     calls: list[str] = []
     loop.add_reader(one, calls.append, "read")
-    loop.add_writer(one, lambda: (calls.append("write"), loop.remove_writer(one)))
+
+    def write() -> None:
+        calls.append("write")
+        loop.remove_writer(one)
+
+    loop.add_writer(one, write)
     turn(loop)
     turn(loop)
     assert calls == ["write"]
@@ -92,7 +97,12 @@ def test_a_reader_that_removes_the_writer_keeps_it_from_being_called(
 ) -> None:
     one, other = pair
     calls: list[str] = []
-    loop.add_reader(one, lambda: (calls.append(one.recv(1).decode()), loop.remove_writer(one)))
+
+    def read() -> None:
+        calls.append(one.recv(1).decode())
+        loop.remove_writer(one)
+
+    loop.add_reader(one, read)
     loop.add_writer(one, calls.append, "write")
     other.send(b"r")
     turn(loop)

@@ -37,6 +37,8 @@ class Context:
     Attributes:
         read_buffer: One writable buffer per loop that any source may read a frame into. Its content is good until the
             source returns to the loop: a receiver that keeps a frame copies it.
+        read_views: Read-only views of the buffer's first bytes, by their number: slicing one takes longer than
+            looking it up, so a source keeps those of sizes that come again.
         burst_frames: How many frames a source reads per wake-up before it lets others run.
     """
 
@@ -45,6 +47,7 @@ class Context:
         self.network = network
         self.clock = clock or Clock()
         self.read_buffer = memoryview(bytearray(FRAME_MAX + VNET_HEADER_BYTES))
+        self.read_views: dict[int, memoryview] = {}
         self.burst_frames = BURST_FRAMES
         self._polling_until_ns = 0
         self._polling_turns = 0

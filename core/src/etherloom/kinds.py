@@ -7,7 +7,7 @@ generation of the contract: core finds rows of its own generation and names thos
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -85,6 +85,8 @@ class GuestBusKind:
         kind, options, summary, privilege, hooks: See `NetClientKind`.
         attach: `attach(options, nic, model, context) -> GuestPort`: puts `nic`, which is in its network already and
             whose row is `model`, into a guest. Raises ConfigError or HostError and leaves nothing behind.
+        qemu_device: `qemu_device(options)`: QEMU's `-device`, as JSON has it, by which a QEMU that shares its memory
+            reaches the NIC, for `etherloom boot`; None if QEMU does not come to this bus.
     """
 
     kind: str
@@ -93,3 +95,4 @@ class GuestBusKind:
     summary: str
     privilege: str = ""
     hooks: object = None
+    qemu_device: Callable[[Any], Mapping[str, object]] | None = None

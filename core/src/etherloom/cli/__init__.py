@@ -15,7 +15,7 @@ from etherloom.errors import EtherloomError, HostError
 
 __all__ = ["EtherloomGroup", "main"]
 
-COMMANDS = ("run", "check", "plugins", "clean")
+COMMANDS = ("run", "boot", "check", "plugins", "clean")
 
 
 class Failure(click.ClickException):

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from etherloom.cli.events import DropWatch, EventLog, Lines
+from etherloom.cli.events import DropWatch, Event, EventLog, Lines
 from etherloom.cli.screen import Screen
 from etherloom.cli.snapshot import snapshot, summary
 from etherloom.cli.source import load
@@ -26,7 +26,21 @@ if TYPE_CHECKING:
     from etherloom.config.model import NetworkConfig
     from etherloom.plugins.registry import Registry
 
-__all__ = ["Session"]
+__all__ = ["Companion", "Session"]
+
+
+class Companion(Protocol):
+    """What runs beside a network and has the terminal: a virtual machine on its NICs."""
+
+    async def start(self, stop: Callable[[str], None]) -> None:
+        """Begin; the network is up. `stop(why)` ends the session.
+
+        Raises:
+            EtherloomError: It cannot, and left nothing behind.
+        """
+
+    async def close(self) -> None:
+        """End; the network is still up. Called also when `start` failed or was not called."""
 
 
 class Session:
@@ -40,6 +54,9 @@ class Session:
         loop: `direct`, `asyncio`, `uvloop`, or `auto` for the first that the system has.
         report: Where the counters and what was done to each NIC go at the end, as JSON; None for nowhere.
         trace: Where every access to a NIC goes, as JSON lines; None for nowhere. Either traces every NIC.
+        companion: What runs as long as the network does. The terminal is the companion's: events go to `log`, and what
+            is logged for a terminal waits for its end.
+        log: Where the events go if there is a companion; None for nowhere.
     """
 
     def __init__(
@@ -52,11 +69,14 @@ class Session:
         loop: str = "auto",
         report: Path | None = None,
         trace: Path | None = None,
+        companion: Companion | None = None,
+        log: Path | None = None,
     ) -> None:
         self._registry, self._arguments = registry, arguments
         self._show_table, self._as_json = show_table, as_json
         self._loop_factory = _loop_factory(loop)
         self._report, self._trace = report, trace
+        self._companion, self._log = companion, log
 
     def run(self, config: NetworkConfig, seconds: float | None) -> None:
         """Run until SIGINT, SIGTERM, or for `seconds`; then, or on an exception, everything is torn down.
@@ -64,14 +84,15 @@ class Session:
         Raises:
             EtherloomError: The network could not be made; nothing is left of it.
         """
-        with _opened(self._report) as report, _opened(self._trace) as trace:
+        with _opened(self._report) as report, _opened(self._trace) as trace, _opened(self._log) as log:
+            events = log if self._companion is not None else sys.stdout
             with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                rows, devices = runner.run(self._main(config, seconds, trace))
+                rows, devices = runner.run(self._main(config, seconds, trace, events))
             if report is not None:
                 json.dump({"clients": rows, "devices": devices}, report, indent=1)
 
     async def _main(
-        self, config: NetworkConfig, seconds: float | None, trace: IO[str] | None
+        self, config: NetworkConfig, seconds: float | None, trace: IO[str] | None, events: IO[str] | None
     ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[str] = loop.create_future()
@@ -88,9 +109,11 @@ class Session:
             devices = Devices(trace)
             loom.network.observers.append(devices)
         screen = Screen() if self._show_table else None
-        sink = screen or Lines(sys.stdout, as_json=self._as_json, broken=lambda: stop("nobody reads"))
+        lines = Lines(events, as_json=self._as_json, broken=lambda: stop("nobody reads")) if events else _nowhere
+        sink = screen or lines
         log = EventLog(sink, loom.network.context.clock.now_ns)
-        with _signals(loop, stop, lambda: self._reload(loom, log)), _logging(held_back=screen is not None):
+        held_back = screen is not None or (self._companion is not None and sys.stderr.isatty())
+        with _signals(loop, stop, lambda: self._reload(loom, log)), _logging(held_back=held_back):
             drops = None
             try:
                 log.say("start", f"{len(config.clients)} net clients", clients=len(config.clients))
@@ -105,6 +128,8 @@ class Session:
                     screen.show(loom.network)
                 if seconds is not None:
                     loop.call_later(seconds, stop, f"{seconds:g} s are over")
+                if self._companion is not None:
+                    await self._companion.start(stop)
                 why = await stopped
                 log.say("stop", why, reason=why)
             finally:
@@ -113,6 +138,8 @@ class Session:
                     drops.close()
                 if screen is not None:
                     screen.close()
+                if self._companion is not None:
+                    await self._companion.close()
                 rows = snapshot(loom.network)
                 loom.close()
             done = devices.report() if devices is not None else {}
@@ -132,6 +159,10 @@ class Session:
             log.say("refused", str(error), error=str(error))
         else:
             log.say("reloaded", _size(loom), clients=len(loom.network.clients))
+
+
+def _nowhere(_: Event) -> None:
+    """A sink for events that nobody wants."""
 
 
 def _size(loom: Loom) -> str:
@@ -208,7 +239,7 @@ def _signals(
 
 @contextmanager
 def _logging(*, held_back: bool) -> Iterator[None]:
-    """Put what is logged on stderr; while the table has the terminal, keep it until that is over."""
+    """Put what is logged on stderr; while the table or a guest has the terminal, keep it until that is over."""
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("etherloom: %(message)s"))
     if held_back:

@@ -22,6 +22,9 @@ log = logging.getLogger("etherloom.tap")
 # Refusals that concern one frame or pass: the interface is down, memory is short, a header contradicts its frame.
 ORDINARY = frozenset((errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL))
 
+# Views of frames up to this size are kept, at 200 bytes each; the larger ones, from offloads, hardly repeat a size.
+VIEWS_KEPT = 2048
+
 
 class TapClient(NetClient):
     """A tap in the network.
@@ -98,7 +101,7 @@ class TapClient(NetClient):
         """What to do when the tap has frames: read a burst, then let others run."""
         context, device, vnet = self.context, self.device, self.vnet
         readinto, buffer = device.readinto, context.read_buffer
-        frames = buffer.toreadonly()
+        frames, views = buffer.toreadonly(), context.read_views
         header_bytes = VNET_HEADER_BYTES if vnet else 0
         pad_to, least = FRAME_PAD + header_bytes, FRAME_MIN + header_bytes
         zeros = bytes(pad_to)
@@ -117,7 +120,12 @@ class TapClient(NetClient):
                             continue
                         buffer[size:pad_to] = zeros[size:]
                         size = pad_to
-                    if not send(frames[:size]):
+                    frame = views.get(size)
+                    if frame is None:
+                        frame = frames[:size]
+                        if size <= VIEWS_KEPT:
+                            views[size] = frame
+                    if not send(frame):
                         self._reading = False
                         self._watch.readable(False)
                         break

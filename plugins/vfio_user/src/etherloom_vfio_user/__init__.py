@@ -35,10 +35,17 @@ def attach(options: VfioUserOptions, nic: NicModel, model: NicModelKind, context
     return VfioUserPort(nic, context, options.socket)
 
 
+def qemu_device(options: VfioUserOptions) -> dict[str, object]:
+    """QEMU's side. Its own spelling of options has no way to say a socket's path here, only JSON has."""
+    # rombar=0: we have no boot ROM, and the guest need not look for one
+    return {"driver": "vfio-user-pci", "socket": {"type": "unix", "path": str(options.socket)}, "rombar": 0}
+
+
 KIND = GuestBusKind(
     kind="vfio-user",
     options=VfioUserOptions,
     attach=attach,
     summary="a PCI device of QEMU 10.1 or newer, by the vfio-user protocol",
     privilege="none; the socket's directory has to be writable",
+    qemu_device=qemu_device,
 )

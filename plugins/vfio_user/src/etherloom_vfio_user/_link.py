@@ -60,15 +60,15 @@ class Link:
         if flags & socket.MSG_CTRUNC:
             self.lost = f"more than {FDS_MAX} file descriptors at once, or this process is out of them"
         elif not count:
-            self.lost = "" if not self._filled else "gone in the middle of a message"
-        if not session.replies:
-            return False
-        self.unsent = b"".join(session.replies)
-        session.replies.clear()
-        self.write()
-        if session.closing is not None and self.lost is None:
+            self.lost = "it has gone in the middle of a message" if self._filled else ""
+        answered = bool(session.replies)
+        if answered:
+            self.unsent = b"".join(session.replies)
+            session.replies.clear()
+            self.write()
+        if self.lost is None:
             self.lost = session.closing
-        return True
+        return answered
 
     def write(self) -> None:
         """Send what there is room for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 from typing import Protocol
 
 from etherloom_vfio_user._intx import PATIENCE_NS, Action, Intx
@@ -146,6 +147,6 @@ class Pin:
 
 def _is_eventfd(fd: int) -> bool:
     try:
-        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventfd]"
+        return str(Path(f"/proc/self/fd/{fd}").readlink()) == "anon_inode:[eventfd]"
     except OSError:
         return False
