@@ -85,7 +85,7 @@ class VfioUserPort:
             return
         self._accepting.readable(False)
         self._pin, self._memory = Pin(self._patience), DmaTable(self._warn)
-        self._link = Link(client, Session(self._nic, self._memory, self._pin))
+        self._link = Link(client, Session(self._nic, self._memory, self._pin, self._warn))
         self._nic.attach(self._memory.memory, self._pin.line)
         self._watch.fd = self._link.fileno()
         self._watch.readable(True)

@@ -72,19 +72,19 @@ class Session:
         device: In the network; the session calls what a guest bus calls, and nothing else.
         memory: The client's; empty.
         pin: The client's; without a trigger.
+        report: Told of what was refused that an honest client may have asked for.
 
     Attributes:
         replies: To be sent, oldest first. Who sends them clears the list.
         closing: Why the connection has to be given up once `replies` are sent; None while all is well.
         refused: Messages answered with an error, and posted ones that deserved one.
-        complaint: Why the last of those was refused that says something to a person; empty if there was none.
     """
 
-    def __init__(self, device: NicModel, memory: DmaTable, pin: Pin) -> None:
+    def __init__(self, device: NicModel, memory: DmaTable, pin: Pin, report: Callable[[str], None]) -> None:
         self.replies: list[bytes] = []
         self.closing: str | None = None
-        self.refused, self.complaint = 0, ""
-        self._device, self._memory, self._pin = device, memory, pin
+        self.refused = 0
+        self._device, self._memory, self._pin, self._report = device, memory, pin, report
         self._sizes = [bar.size for bar in device.bars] + [0] * (REGIONS - len(device.bars))
         self._sizes[CONFIG_REGION] = CONFIG_BYTES
         self._handlers: dict[int, Handler] = {Command.VERSION: self._version}
@@ -134,7 +134,8 @@ class Session:
                             replies.append(pack(ident, command, HEADER_BYTES + len(payload), REPLY, 0) + payload)
                 except Refusal as refusal:
                     self._refuse(ident, command, flags, refusal.errno)
-                    self.complaint = refusal.reason or self.complaint
+                    if refusal.reason:
+                        self._report(refusal.reason)
                 if self._fds:
                     _close(self._fds)
                 at = behind
@@ -158,7 +159,7 @@ class Session:
             agreement = negotiate(bytes(body))
         except Refusal as refusal:
             self.closing = refusal.reason
-            raise
+            raise Refusal(refusal.errno) from refusal
         self._answers_dma_read = agreement.answers_dma_read
         self._handlers.update(
             {

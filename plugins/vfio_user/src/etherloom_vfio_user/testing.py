@@ -206,7 +206,13 @@ class Client:
         self.send(self.message(Command.REGION_WRITE, ACCESS.pack(offset, region, len(data)) + data, flags=0x10))
 
     def map(
-        self, address: int, size: int, fd: int | None = None, *, offset: int = 0, flags: int = MapFlag.READ | MapFlag.WRITE
+        self,
+        address: int,
+        size: int,
+        fd: int | None = None,
+        *,
+        offset: int = 0,
+        flags: int = MapFlag.READ | MapFlag.WRITE,
     ) -> Reply:
         """DMA_MAP."""
         payload = DMA_MAP.pack(DMA_MAP.size, flags, offset, address, size)
