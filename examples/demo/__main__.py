@@ -1,12 +1,14 @@
 """Etherloom's main job, shown: `script/demo` runs this.
 
 The kernel pings and streams from a LAN over a bridge, a tap, Etherloom's hub and another tap to a guest's side, while
-`etherloom run` shows its live table. Where the host refuses namespaces or taps it says what was refused, and the same
-network runs between memory peers. Nothing is left behind, at whatever moment it ends.
+`etherloom run` shows its live table. Then a NIC joins the hub of the network that runs, and the kernel pings it and
+sends it UDP. Where the host refuses namespaces or taps it says what was refused, and the same network runs between
+memory peers. Nothing is left behind, at whatever moment it ends.
 """
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import signal
 import sys
@@ -16,14 +18,18 @@ from etherloom import HostError
 from etherloom_tap.lab import become_root_of_a_user_namespace, can_make_namespaces
 from examples.demo import kernel, memory
 from examples.demo.drawing import draw
-from examples.demo.outcome import Outcome, summary
+from examples.demo.outcome import Outcome
 from examples.demo.screen import Progress
+from examples.demo.summary import summary
 
 PICTURE = Path("out/demo.svg")
 
 
 def main() -> int:
     """Run the demo; 130 after Ctrl-C, as the shell has it."""
+    argparse.ArgumentParser(
+        prog="script/demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         outcome = _run(Progress())

@@ -1,41 +1,41 @@
-"""The demo between the kernel's own stacks, in three namespaces.
+"""The demo between the kernel's own stacks, in three namespaces, and from there to a NIC.
 
    LAN                  host                     etherloom run                guest side
 eth0 ------------- eth0 - br0 - tap0 ------ uplink - hub 0 - guest ------ tap1
-10.77.0.1                                                                 10.77.0.2
+10.77.0.1                                               |                 10.77.0.2
+                                                       nic0
+                                                    10.77.0.15
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from etherloom import HostError
 from etherloom_tap.lab import InterfaceCounters, Lab, Namespace
-from examples.demo.outcome import Client, Outcome
+from examples.demo.outcome import NicAct, Outcome, Pings, Stream
+from examples.demo.running import Running, running
 from examples.demo.screen import Progress
-from examples.demo.traffic import TcpStream, ping
+from examples.demo.traffic import UDP_ECHO_PORT, TcpStream, ping, udp_echo
 
 __all__ = ["run"]
 
-CONFIG = Path(__file__).with_name("lab.toml")
+CONFIG, NIC_CONFIG = Path(__file__).with_name("lab.toml"), Path(__file__).with_name("nic.toml")
 GUEST_FD = 100  # as in lab.toml
 
 LAN, GUEST = "10.77.0.1", "10.77.0.2"
+NIC = "10.77.0.15"  # as in nic.toml
 TCP_PORT = 7777
 
 IDLE_PINGS, IDLE_EVERY_S = 400, 0.005
 LOADED_PINGS, LOADED_EVERY_S = 500, 0.01
-READY_S = 5.0
+NIC_PINGS, NIC_EVERY_S = 300, 0.005
+UDP_S = 2.5
 QUIET_S, QUIET_TRIES = 0.05, 20
 
 
@@ -53,28 +53,44 @@ def run(progress: Progress) -> Outcome:
         host.configure("br0")
         host.configure("eth0", master="br0")
         lan.configure("eth0", address=f"{LAN}/24")
-        with _guest_tap(guest) as fd, tempfile.TemporaryFile("w+") as said:
+        # The first to ask for the NIC asks before it is there, and shall not wait a second to ask again.
+        lan.sysctl("net.ipv4.neigh.eth0.retrans_time_ms", "100")
+        with _guest_tap(guest) as fd, running(host, CONFIG.read_text(), (fd,)) as etherloom:
             guest.configure("tap1", address=f"{GUEST}/24")
-            command = [str(Path(sys.executable).with_name("etherloom")), "run", str(CONFIG)]
-            etherloom = host.start(command, pass_fds=[fd], stderr=said)
             with lan.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as icmp:
-                _await_answer(icmp, etherloom, said.fileno())
+                etherloom.await_answer(icmp, GUEST)
                 progress.phase("ping, LAN to guest side")
-                idle = ping(icmp, GUEST, IDLE_PINGS, IDLE_EVERY_S, lambda done: _every(50, done, progress, IDLE_PINGS))
+                idle = ping(icmp, GUEST, IDLE_PINGS, IDLE_EVERY_S, progress.counter(IDLE_PINGS))
                 progress.phase("one TCP stream, LAN to guest side, and ping beside it")
-                server = guest.socket(socket.AF_INET, socket.SOCK_STREAM)
-                server.bind((GUEST, TCP_PORT))
-                server.listen()
-                with TcpStream(server, lan.socket(socket.AF_INET, socket.SOCK_STREAM)) as stream:
-                    loaded = ping(
-                        icmp, GUEST, LOADED_PINGS, LOADED_EVERY_S, lambda done: _every(25, done, progress, LOADED_PINGS)
-                    )
+                loaded, stream = _stream(icmp, lan, guest, progress)
+                _counted((lan, "eth0"), (guest, "tap1"))  # a NIC that joined now would be offered the stream's rest
+                nic = _nic(icmp, lan, etherloom, progress)
             progress.phase("taking everything down")
             interfaces = _counted((lan, "eth0"), (host, "eth0"), (host, "tap0"), (guest, "tap1"))
-            host.stop(etherloom)
-            said.seek(0)
-            clients = {client.name: client for client in _clients(said.read())}
-        return Outcome("", "one TCP stream", idle, loaded, stream.result, clients, interfaces)
+            report = etherloom.stop()
+        return Outcome("", "one TCP stream", idle, loaded, stream, nic, report, interfaces)
+
+
+def _stream(icmp: socket.socket, lan: Namespace, guest: Namespace, progress: Progress) -> tuple[Pings, Stream]:
+    server = guest.socket(socket.AF_INET, socket.SOCK_STREAM)
+    server.bind((GUEST, TCP_PORT))
+    server.listen()
+    with TcpStream(server, lan.socket(socket.AF_INET, socket.SOCK_STREAM)) as stream:
+        loaded = ping(icmp, GUEST, LOADED_PINGS, LOADED_EVERY_S, progress.counter(LOADED_PINGS))
+    return loaded, stream.result
+
+
+def _nic(icmp: socket.socket, lan: Namespace, etherloom: Running, progress: Progress) -> NicAct:
+    """A NIC joins the hub of the network that runs."""
+    progress.phase("adding a NIC by SIGHUP; it takes no 64 KiB frames, so its hub carries no offloads from here on")
+    etherloom.add(NIC_CONFIG.read_text())
+    etherloom.await_answer(icmp, NIC)
+    progress.phase("ping, LAN to the NIC")
+    pings = ping(icmp, NIC, NIC_PINGS, NIC_EVERY_S, progress.counter(NIC_PINGS))
+    progress.phase("UDP echo, LAN to the NIC")
+    with lan.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.connect((NIC, UDP_ECHO_PORT))
+        return NicAct(pings, udp_echo(udp, UDP_S))
 
 
 @contextmanager
@@ -93,14 +109,6 @@ def _guest_tap(guest: Namespace) -> Iterator[int]:
         os.close(fd)
 
 
-def _await_answer(icmp: socket.socket, etherloom: subprocess.Popen[str], said_fd: int) -> None:
-    deadline = time.monotonic() + READY_S
-    while not ping(icmp, GUEST, 1, 0.01, lambda _: None).round_trips_us:
-        if etherloom.poll() is not None or time.monotonic() > deadline:
-            words = os.pread(said_fd, 4096, 0).decode().strip().removeprefix("etherloom: ")
-            raise HostError("pass frames through etherloom run", remedy=words or f"no answer in {READY_S:g} s")
-
-
 def _counted(*wanted: tuple[Namespace, str]) -> dict[str, InterfaceCounters]:
     """The kernel's counters, once what the stream left in the queues has arrived."""
     before: dict[str, InterfaceCounters] = {}
@@ -111,17 +119,3 @@ def _counted(*wanted: tuple[Namespace, str]) -> dict[str, InterfaceCounters]:
         before = now
         time.sleep(QUIET_S)
     return before
-
-
-def _every(step: int, done: int, progress: Progress, count: int) -> None:
-    if done % step == 0:
-        progress.part(f"{done} of {count}")
-
-
-def _clients(said: str) -> Iterator[Client]:
-    """The summary that `etherloom run` ends with."""
-    number = r"([\d,]+)"
-    for line in re.finditer(rf"^(\S+) +(\S+) +{number} +{number} +{number} +{number} +(.+)$", said, re.MULTILINE):
-        name, kind, *figures, drops = line.groups()
-        tx_frames, tx_bytes, rx_frames, rx_bytes = (int(figure.replace(",", "")) for figure in figures)
-        yield Client(name, kind, tx_frames, tx_bytes, rx_frames, rx_bytes, drops)

@@ -1,15 +1,16 @@
-"""What a run of the demo found out, and the words for it."""
+"""What a run of the demo found out."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import attrs
 
 from etherloom_tap.lab import InterfaceCounters
 
-__all__ = ["Client", "Outcome", "Pings", "Stream", "summary"]
+__all__ = ["Client", "Device", "Echoes", "NicAct", "Outcome", "Pings", "Report", "Stream"]
 
 
 @attrs.frozen
@@ -46,6 +47,25 @@ class Stream:
 
 
 @attrs.frozen
+class Echoes:
+    """Datagrams that were sent, and those that came back as they were, with some always under way."""
+
+    sent: int
+    answered: int
+    seconds: float
+
+    @property
+    def per_s(self) -> float:
+        """Echoes/s."""
+        return self.answered / self.seconds
+
+    @property
+    def lost(self) -> int:
+        """Datagrams that did not come back."""
+        return self.sent - self.answered
+
+
+@attrs.frozen
 class Client:
     """A net client's counters at the end; `tx` is into the network."""
 
@@ -56,6 +76,56 @@ class Client:
     rx_frames: int
     rx_bytes: int
     drops: str
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """From a row of the report."""
+        drops = ", ".join(f"{frames:,} {reason}" for reason, frames in row["drops"].items()) or "0"
+        names = (field.name for field in attrs.fields(cls))
+        return cls(**{**{name: row[name] for name in names}, "drops": drops})
+
+
+@attrs.frozen
+class Device:
+    """What a driver did to a NIC: accesses by register, bytes of DMA as the NIC sees it, rising edges of its line."""
+
+    reads: Mapping[str, int]
+    writes: Mapping[str, int]
+    dma_read_bytes: int
+    dma_written_bytes: int
+    interrupts: int
+
+    @property
+    def accesses(self) -> int:
+        """Reads and writes of registers."""
+        return sum(self.reads.values()) + sum(self.writes.values())
+
+
+@attrs.frozen
+class Report:
+    """What `etherloom run --report` writes."""
+
+    clients: Mapping[str, Client]
+    devices: Mapping[str, Device]
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]], devices: Mapping[str, Mapping[str, Any]]) -> Self:
+        """From its two parts, as JSON has them."""
+        clients = {row["name"]: Client.of(row) for row in rows}
+        return cls(clients, {name: Device(**device) for name, device in devices.items()})
+
+    def frames_of(self, device: str) -> int:
+        """Frames that a device sent and received."""
+        client = self.clients[device]
+        return client.tx_frames + client.rx_frames
+
+
+@attrs.frozen
+class NicAct:
+    """The last act: a NIC on the running hub."""
+
+    pings: Pings
+    echoes: Echoes
 
 
 @attrs.frozen
@@ -68,8 +138,9 @@ class Outcome:
         idle: Round trips on an idle network.
         loaded: Round trips while the stream ran.
         stream: The stream.
-        clients: By name.
-        interfaces: The kernel's counters, by namespace and interface: `lan/eth0`. Empty between memory peers.
+        nic: Through the NIC.
+        report: Etherloom's own counters, and what the driver did to the NIC.
+        interfaces: The kernel's counters, by namespace and interface: `LAN/eth0`. Empty between memory peers.
     """
 
     refused: str
@@ -77,32 +148,6 @@ class Outcome:
     idle: Pings
     loaded: Pings
     stream: Stream
-    clients: Mapping[str, Client]
+    nic: NicAct
+    report: Report
     interfaces: Mapping[str, InterfaceCounters]
-
-
-def summary(outcome: Outcome) -> Iterator[str]:
-    """The lines that end the demo."""
-    who = "memory peers" if outcome.refused else "LAN to guest side, the kernel's own stacks"
-    yield f"{who}, through uplink - hub 0 - guest"
-    yield ""
-    yield f"  {'ping, us':<16}{'p50':>8}{'p90':>8}{'p99':>8}{'lost':>14}"
-    for name, pings in ("idle", outcome.idle), ("under load", outcome.loaded):
-        figures = "".join(f"{pings.percentile_us(percent):>8.0f}" for percent in (50, 90, 99))
-        yield f"  {name:<16}{figures}{f'{pings.lost} of {pings.sent}':>14}"
-    yield ""
-    stream = outcome.stream
-    yield f"  {outcome.transport}: {stream.gbps:.2f} Gbit/s ({size(stream.octets)} in {stream.seconds:.1f} s)"
-    yield ""
-    yield f"  {'client':<10}{'kind':<10}{'tx frames':>12}{'rx frames':>12}   drops"
-    for client in outcome.clients.values():
-        yield f"  {client.name:<10}{client.kind:<10}{client.tx_frames:>12,}{client.rx_frames:>12,}   {client.drops}"
-
-
-def size(octets: float) -> str:
-    """Bytes for people: `6.12 GB`."""
-    for unit in ("B", "kB", "MB"):
-        if octets < 1000:
-            return f"{octets:.3g} {unit}"
-        octets /= 1000
-    return f"{octets:.3g} GB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 __all__ = ["Progress"]
 
@@ -33,6 +34,15 @@ class Progress:
         """How far it has come."""
         if self._live:
             self._write(AT_LINE_1.format(f"{self._phase}  {text}"))
+
+    def counter(self, count: int) -> Callable[[int], None]:
+        """What to call with how many of `count` are done; it shows one in twenty of them."""
+
+        def done(number: int) -> None:
+            if number % max(1, count // 20) == 0:
+                self.part(f"{number} of {count}")
+
+        return done
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)

@@ -1,4 +1,4 @@
-"""Traffic of the kernel's own stacks: ICMP echo, and one TCP stream whose bytes Python never touches."""
+"""Traffic of the kernel's own stacks: ICMP echo, UDP echo, and one TCP stream whose bytes Python never touches."""
 
 from __future__ import annotations
 
@@ -10,16 +10,29 @@ import threading
 import time
 from collections.abc import Callable
 
-from examples.demo.outcome import Pings, Stream
+from etherloom.net.offload.checksum import checksum, word_sum
+from examples.demo.outcome import Echoes, Pings, Stream
 
-__all__ = ["TcpStream", "ping"]
+__all__ = ["ECHO_REPLY", "UDP_DATA", "UDP_ECHO_PORT", "UDP_WINDOW", "TcpStream", "echo_request", "ping", "udp_echo"]
 
 ECHO_REQUEST, ECHO_REPLY = 8, 0  # RFC 792
 ICMP_HEADER = struct.Struct("!BBHHH")
 IPV4_HEADER_BYTES = 20  # of what a raw socket returns; nobody here sends options
 ECHO_DATA = bytes(56)  # what ping sends
 
+UDP_ECHO_PORT = 7  # RFC 862
+UDP_WINDOW = 32  # datagrams under way: some make a burst, and half of an RTL8139's ring has place for them
+UDP_LOST_S = 0.2
+UDP_DATA = struct.Struct("!Q10x")  # a number, and as many bytes as fill the shortest frame
+
 CHUNK_BYTES = 1 << 20
+
+
+def echo_request(ident: int, sequence: int) -> bytes:
+    """An ICMP echo request, from its header on."""
+    header = ICMP_HEADER.pack(ECHO_REQUEST, 0, 0, ident, sequence & 0xFFFF)
+    total = checksum(word_sum(header + ECHO_DATA))
+    return ICMP_HEADER.pack(ECHO_REQUEST, 0, total, ident, sequence & 0xFFFF) + ECHO_DATA
 
 
 def ping(icmp: socket.socket, target: str, count: int, every_s: float, progress: Callable[[int], None]) -> Pings:
@@ -39,11 +52,40 @@ def ping(icmp: socket.socket, target: str, count: int, every_s: float, progress:
         time.sleep(max(0.0, due - time.perf_counter()))
         due = max(due + every_s, time.perf_counter())
         start = time.perf_counter()
-        icmp.sendto(_echo_request(ident, sequence), (target, 0))
+        icmp.sendto(echo_request(ident, sequence), (target, 0))
         if _answered(icmp, ident, sequence, start + max(every_s, 0.5)):
             round_trips.append((time.perf_counter() - start) * 1e6)
         progress(sequence + 1)
     return Pings(count, round_trips)
+
+
+def udp_echo(udp: socket.socket, seconds: float) -> Echoes:
+    """Keep datagrams under way to an echo server, one for each that comes back.
+
+    Args:
+        udp: Connected to the server.
+        seconds: How long; some more for the last to come back.
+    """
+    udp.settimeout(UDP_LOST_S)
+    sent = answered = 0
+    waiting: set[bytes] = set()
+    begin = now = time.perf_counter()
+    while True:
+        while len(waiting) < UDP_WINDOW and now < begin + seconds:
+            datagram = UDP_DATA.pack(sent)
+            udp.send(datagram)
+            waiting.add(datagram)
+            sent += 1
+        if not waiting:
+            return Echoes(sent, answered, now - begin)
+        try:
+            datagram = udp.recv(2048)
+        except TimeoutError:
+            waiting.clear()
+        else:
+            answered += datagram in waiting
+            waiting.discard(datagram)
+        now = time.perf_counter()
 
 
 class TcpStream:
@@ -109,11 +151,6 @@ class TcpStream:
             pass  # the connection was reset when the stream ended
 
 
-def _echo_request(ident: int, sequence: int) -> bytes:
-    header = ICMP_HEADER.pack(ECHO_REQUEST, 0, 0, ident, sequence & 0xFFFF)
-    return ICMP_HEADER.pack(ECHO_REQUEST, 0, _checksum(header + ECHO_DATA), ident, sequence & 0xFFFF) + ECHO_DATA
-
-
 def _answered(icmp: socket.socket, ident: int, sequence: int, deadline: float) -> bool:
     while (left := deadline - time.perf_counter()) > 0 and select.select([icmp], [], [], left)[0]:
         packet = icmp.recv(2048)
@@ -121,11 +158,3 @@ def _answered(icmp: socket.socket, ident: int, sequence: int, deadline: float) -
         if (kind, its_ident, its_sequence) == (ECHO_REPLY, ident, sequence & 0xFFFF):
             return True
     return False
-
-
-def _checksum(data: bytes) -> int:
-    """The Internet checksum of an even number of bytes (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

@@ -60,7 +60,7 @@ class RingNic(NicModel):
     CONTROL = Register(0x04, 4, "what runs", bits=Control, writable=Control.RX | Control.TX | Control.RESET)
     STATUS = Register(0x08, 4, "what happened", bits=Event, access=Access.W1C)
     MASK = Register(0x0C, 4, "which events interrupt", bits=Event, writable=0xF)
-    MAC = Register(0x10, 8, "station address, in the lower six bytes")
+    MAC = Register(0x10, 8, "station address", writable=0xFFFF_FFFF_FFFF)
     LINK = Register(0x18, 4, "1 while there is a link", access=Access.RO)
     TX_BASE = Register(0x20, 8, "guest address of the transmit ring")
     TX_TAIL = Register(0x28, 4, "behind the last frame to send", writable=RING - 1)
@@ -95,13 +95,13 @@ class RingNic(NicModel):
     def _update_line(self, _: int = 0) -> None:
         self.irq.set(self.STATUS & self.MASK != 0)
 
-    def _descriptor(self, base: int, index: int) -> tuple[int, int]:
-        address, size, _ = DESCRIPTOR.unpack(self.dma.read(base + index * DESCRIPTOR.size, DESCRIPTOR.size))
-        return address, size
-
     def _report(self, event: Event) -> None:
         self.STATUS |= event
         self._update_line()
+
+    def _descriptor(self, base: int, index: int) -> tuple[int, int]:
+        address, size, _ = DESCRIPTOR.unpack(self.dma.read(base + index * DESCRIPTOR.size, DESCRIPTOR.size))
+        return address, size
 
     def _fail(self, direction: Control) -> None:
         self.CONTROL &= ~direction
