@@ -13,7 +13,7 @@ from etherloom import ConfigError, HostError
 from etherloom.testing import SECOND_NS
 from etherloom_rtl8139 import board
 from etherloom_rtl8139.model import Rtl8139
-from etherloom_rtl8139.registers import Registers as R
+from etherloom_rtl8139.registers import Registers as Reg
 
 if TYPE_CHECKING:
     from plugins.rtl8139.tests.conftest import Machine
@@ -139,17 +139,17 @@ def test_autoload_reads_the_eeprom_again_and_resets_nothing(machine: Machine, pi
     machine.start()
     pins.command(OTHER, EWEN)
     pins.command(WRITE, 7, 0x2202)
-    machine.write(R.CR9346, 0x40)
-    assert (0, 0x0C) == (machine.read(R.CR9346), machine.read(R.CR) & 0x0C)
+    machine.write(Reg.CR9346, 0x40)
+    assert (0, 0x0C) == (machine.read(Reg.CR9346), machine.read(Reg.CR) & 0x0C)
     address = bytes.fromhex("022200123456")
-    assert (address, address) == (machine.read(R.IDR).to_bytes(6, "little"), machine.nic.mac)
+    assert (address, address) == (machine.read(Reg.IDR).to_bytes(6, "little"), machine.nic.mac)
     machine.hear(address + bytes(54))
     assert machine.nic.tally.rx_ok == 1
 
 
 def test_power_on_takes_the_address_from_the_eeprom(machine: Machine, pins: Pins) -> None:
-    machine.write(R.CR9346, 0xC0)
-    machine.write(R.IDR, 0x010203040506)
+    machine.write(Reg.CR9346, 0xC0)
+    machine.write(Reg.IDR, 0x010203040506)
     machine.nic.bus_reset()
     assert MAC == machine.nic.mac
 

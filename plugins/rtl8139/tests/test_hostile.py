@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from etherloom import Drop, Frame
 from etherloom.net.offload import VnetHeader
 from etherloom_rtl8139.registers import CpCommand, Interrupt, Poll
-from etherloom_rtl8139.registers import Registers as R
+from etherloom_rtl8139.registers import Registers as Reg
 from etherloom_rtl8139.rings import EOR, FS, LS, OWN
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ LIES = {
 
 @pytest.mark.parametrize("vnet", [False, True])
 @pytest.mark.parametrize("lie", LIES)
-def test_s_1_a_frame_that_lies_about_its_lengths_leaves_as_it_is(make_machine: MakeMachine, lie: str, vnet: bool) -> None:
+def test_s_1_a_frame_that_lies_about_its_lengths_leaves_as_it_is(
+    make_machine: MakeMachine, lie: str, vnet: bool
+) -> None:
     """CVE-2015-5165: bytes behind the frame went out. RAM around it is poisoned here."""
     machine = make_machine(vnet=vnet)
     machine.start()
@@ -64,9 +66,9 @@ def test_s_1_a_frame_that_lies_about_its_lengths_leaves_as_it_is(make_machine: M
     for command in combinations:
         machine.poke(machine.buffers, POISON * 2048)
         machine.poke(machine.buffers + 1000, frame)
-        machine.write(R.TNPDS, machine.tx)
+        machine.write(Reg.TNPDS, machine.tx)
         machine.put(machine.tx, 0, OWN | FS | LS | command | len(frame), 0, machine.buffers + 1000)
-        machine.write(R.TPPOLL, Poll.NPQ)
+        machine.write(Reg.TPPOLL, Poll.NPQ)
     machine.loop.run_until_idle()
     assert [frame] * len(combinations) == machine.sent
 
@@ -92,8 +94,8 @@ def test_s_2_descriptors_that_always_belong_to_the_chip_end_after_64(machine: Ma
     machine.start()
     descriptor = struct.pack("<IIQ", OWN | FS | LS | EOR | 60, 0, machine.buffers)
     machine.guest.memory.map(0x8000_0000, DeafRam(descriptor * 64))
-    machine.write(R.TNPDS, 0x8000_0000)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TNPDS, 0x8000_0000)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert len(machine.sent) == 64
     machine.loop.run_until_idle()
     assert len(machine.sent) == 64
@@ -103,9 +105,9 @@ def test_s_2_both_rings_at_once_end_as_well(machine: Machine) -> None:
     machine.start()
     descriptor = struct.pack("<IIQ", OWN | FS | LS | EOR | 60, 0, machine.buffers)
     machine.guest.memory.map(0x8000_0000, DeafRam(descriptor * 64))
-    machine.write(R.TNPDS, 0x8000_0000)
-    machine.write(R.THPDS, 0x8000_0000)
-    machine.write(R.TPPOLL, Poll.NPQ | Poll.HPQ)
+    machine.write(Reg.TNPDS, 0x8000_0000)
+    machine.write(Reg.THPDS, 0x8000_0000)
+    machine.write(Reg.TPPOLL, Poll.NPQ | Poll.HPQ)
     machine.loop.run_until_idle()
     assert len(machine.sent) == 128
 
@@ -122,7 +124,7 @@ def test_s_3_frames_of_any_size_are_stored_or_dropped_by_rule(machine: Machine, 
 def test_s_4_dma_into_the_own_registers_is_refused(machine: Machine, what: str) -> None:
     """CVE-2021-3416, with loopback so that a write to TPPOLL would transmit again: there is no way but an error."""
     machine.start()
-    machine.write(R.TCR, 0x60000)
+    machine.write(Reg.TCR, 0x60000)
     bar = 0xFE00_0000
     machine.guest.config_write(0x14, bar, 4)
     frame = MAC + b"\xc0" * 54
@@ -131,14 +133,14 @@ def test_s_4_dma_into_the_own_registers_is_refused(machine: Machine, what: str) 
     if what == "buffer":
         machine.put(machine.rx, 0, OWN | EOR | 2048, 0, bar + 0xD9)
     elif what == "ring":
-        machine.write(R.RDSAR, bar)
+        machine.write(Reg.RDSAR, bar)
     elif what == "transmit buffer":
         machine.put(machine.tx, 0, OWN | FS | LS | 60, 0, bar)
     elif what == "transmit ring":
-        machine.write(R.TNPDS, bar)
+        machine.write(Reg.TNPDS, bar)
     else:
-        machine.write(R.DTCCR, bar | 0x08)
-    machine.write(R.TPPOLL, Poll.NPQ)
+        machine.write(Reg.DTCCR, bar | 0x08)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert Interrupt.SERR & machine.take_interrupts()
     assert (0, []) == (machine.nic.tally.rx_ok if what != "tally" else 0, machine.sent)
 
@@ -161,7 +163,13 @@ def test_s_5_a_backend_that_answers_from_within_transmit_never_nests_receive(mac
     machine.nic.__dict__["receive"] = watched
     machine.network.remove(machine.wire)
     machine.network.add(machine.wire, machine.nic)  # wires `watched` in
-    machine.wire.on_receive = lambda frame: all([machine.wire.send(MAC + bytes(54)) for _ in range(replies)])
+
+    def answer(frame: Frame) -> bool:
+        for _ in range(replies):
+            machine.wire.send(MAC + bytes(54))
+        return True
+
+    machine.wire.on_receive = answer
     machine.send(bytes(60))
     machine.loop.run_until_idle()
     assert (1, replies) == (deepest, machine.nic.tally.rx_ok)
@@ -180,7 +188,7 @@ def test_s_6_any_mss_gives_a_bounded_number_of_frames(
     machine.poke(machine.buffers, frame)
     machine.put(machine.tx, 0, OWN | FS | LGSEN | mss << 16 | len(head), 0, machine.buffers)
     machine.put(machine.tx, 1, OWN | LS | LGSEN | mss << 16 | len(rest), 0, machine.buffers + 20000)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     machine.loop.run_until_idle()
     assert 1 <= len(machine.sent) <= 1024
     if vnet:
@@ -197,10 +205,10 @@ def test_s_7_a_chain_without_end_needs_no_memory(machine: Machine) -> None:
         for index in range(64):
             command, _ = machine.descriptor(machine.tx, index)
             machine.put(machine.tx, index, (command | OWN) & ~FS if turn else command | OWN, 0, machine.buffers)
-        machine.write(R.TPPOLL, Poll.NPQ)
+        machine.write(Reg.TPPOLL, Poll.NPQ)
         longest = max(longest, len(machine.nic.transmitter.normal.chain or b""))
     machine.put(machine.tx, 0, OWN | LS | 60, 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert (True, [], 1) == (longest <= 65536, machine.sent, machine.nic.tally.tx_err)
 
 
@@ -208,7 +216,7 @@ def test_s_7_a_chain_of_empty_descriptors_needs_none_either(machine: Machine) ->
     machine.start()
     for index in range(64):
         machine.put(machine.tx, index, OWN | (FS if index == 0 else 0) | (EOR if index == 63 else 0), 0, 0)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert bytearray() == machine.nic.transmitter.normal.chain
 
 
@@ -239,30 +247,28 @@ def test_s_8_each_combination_of_flags_does_what_each_says(
     frames=st.lists(st.integers(14, 4092), min_size=1, max_size=8),
     features=st.sampled_from([0, CpCommand.RX_VLAN, CpCommand.RX_CHECKSUM]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_s_9_no_byte_outside_the_buffers_ever_changes(
     machine: Machine, sizes: list[int], frames: list[int], features: int
 ) -> None:
     machine.nic.bus_reset()
     machine.guest.config_write(4, 7, 2)
-    ram = bytearray(POISON * (len(machine.guest.ram) // 4))
-    machine.guest.ram[:] = bytes(ram)
+    ram = machine.guest.ram
+    ram[:] = POISON * (len(ram) // 4)
     machine.start(0, features=features)
-    start = machine.buffers
-    allowed = bytearray(len(ram))
-    at = start
+    given, at = [], machine.buffers
     for index, size in enumerate(sizes):
         machine.put(machine.rx, index, OWN | (EOR if index == len(sizes) - 1 else 0) | size, 0, at)
-        allowed[at - 0x10_0000 : at - 0x10_0000 + size] = b"\1" * size
+        given.append((at, size))
+        given.append((machine.rx + 16 * index, 8))
         at += size + 13  # a gap of poison
-    place = machine.rx - 0x10_0000
-    allowed[place : place + 16 * len(sizes)] = (b"\1" * 8 + b"\0" * 8) * len(sizes)
-    before = machine.guest.ram[:]
+    before = ram[:]
     for size in frames:
         machine.nic.receive(bytes(10) + (MAC + OTHER + b"\x81\x00").ljust(size, b"\x11"))
-    after = machine.guest.ram[:]
-    mask = int.from_bytes(bytes(0 if one else 0xFF for one in allowed))
-    assert (int.from_bytes(before) ^ int.from_bytes(after)) & mask == 0
+    for address, size in given:
+        start = address - 0x10_0000
+        ram[start : start + size] = before[start : start + size]
+    assert before == ram[:]
 
 
 @pytest.mark.parametrize("which", ["receive", "transmit"])
@@ -275,8 +281,8 @@ def test_s_10_a_ring_without_end_stays_within_64_descriptors(machine: Machine, w
     if which == "receive":
         machine.hear(*[MAC + bytes(54)] * 70)
     else:
-        machine.write(R.TPPOLL, Poll.NPQ)
-        machine.write(R.TPPOLL, Poll.NPQ)
+        machine.write(Reg.TPPOLL, Poll.NPQ)
+        machine.write(Reg.TPPOLL, Poll.NPQ)
     assert behind == machine.peek(ring + 1024, 96)
     assert 64 == (machine.nic.tally.rx_ok if which == "receive" else machine.nic.tally.tx_ok)
 
@@ -286,7 +292,7 @@ def test_s_11_chains_over_64_kib_are_dropped_and_counted(machine: Machine) -> No
     for index in range(4):
         command = OWN | (FS if index == 0 else LS if index == 3 else 0) | 0xFFFF
         machine.put(machine.tx, index, command, 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert ([], {Drop.MALFORMED: 1}) == (machine.sent, machine.nic.counters.drops)
     assert Interrupt.TER & machine.take_interrupts()
 
@@ -295,7 +301,7 @@ def test_a_frame_of_exactly_64_kib_passes(machine: Machine) -> None:
     machine.start()
     machine.put(machine.tx, 0, OWN | FS | 0x8000, 0, machine.buffers)
     machine.put(machine.tx, 1, OWN | LS | 0x8000, 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert [65536] == [len(frame) for frame in machine.sent]
 
 
@@ -306,7 +312,7 @@ def test_one_demand_for_much_segmentation_spreads_over_turns(machine: Machine) -
     machine.poke(machine.buffers, frame)
     for index in range(8):
         machine.put(machine.tx, index, OWN | FS | LS | LGSEN | 64 << 16 | len(frame), 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert 938 == len(machine.sent)
     machine.loop.run_until_idle()
     assert 8 * 938 == len(machine.sent)
@@ -317,9 +323,9 @@ def test_a_read_only_ring_is_a_system_error(machine: Machine) -> None:
     rom = mmap(-1, 4096)
     rom[:16] = struct.pack("<IIQ", OWN | FS | LS | 2048, 0, machine.buffers)
     machine.guest.memory.map(0x9000_0000, rom, writable=False)
-    machine.write(R.RDSAR, 0x9000_0000)
-    machine.write(R.TNPDS, 0x9000_0000)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.RDSAR, 0x9000_0000)
+    machine.write(Reg.TNPDS, 0x9000_0000)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     machine.hear(MAC + bytes(54))
     assert Interrupt.SERR == machine.take_interrupts()
     assert (0, []) == (machine.nic.tally.rx_ok, machine.sent)
@@ -327,12 +333,12 @@ def test_a_read_only_ring_is_a_system_error(machine: Machine) -> None:
 
 def test_looped_frames_do_not_pile_up(machine: Machine) -> None:
     machine.start()
-    machine.write(R.TCR, 0x60000)
+    machine.write(Reg.TCR, 0x60000)
     frame = MAC + ipv4(0x45, 40 + 60000, 6, tcp(60000))[6:]
     machine.poke(machine.buffers, frame)
     for index in range(64):
         machine.put(machine.tx, index, OWN | FS | LS | LGSEN | 1000 << 16 | len(frame), 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert machine.nic.counters.drops[Drop.QUEUE_FULL] > 0
     machine.loop.run_until_idle()
     assert machine.nic.tally.rx_ok == 4

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from etherloom_rtl8139.registers import Command, Config3, Interrupt, Poll
-from etherloom_rtl8139.registers import Registers as R
+from etherloom_rtl8139.registers import Registers as Reg
 
 if TYPE_CHECKING:
     from plugins.rtl8139.tests.conftest import Machine
@@ -31,9 +31,9 @@ def test_both_bars_have_256_bytes_one_of_them_io(machine: Machine) -> None:
 
 
 def test_the_interrupt_shows_in_pci_status_and_can_be_disabled(machine: Machine) -> None:
-    machine.write(R.TPPOLL, Poll.FSWINT)
+    machine.write(Reg.TPPOLL, Poll.FSWINT)
     machine.nic.IMR = 0xFFFF
-    machine.write(R.IMR, 0x8100)
+    machine.write(Reg.IMR, 0x8100)
     assert (machine.guest.config_read(6, 2) & 0x0008, machine.nic.irq.asserted) == (0x0008, True)
     machine.guest.config_write(4, 0x0407, 2)
     assert (machine.guest.config_read(6, 2) & 0x0008, machine.nic.irq.asserted) == (0x0008, False)
@@ -42,11 +42,11 @@ def test_the_interrupt_shows_in_pci_status_and_can_be_disabled(machine: Machine)
 @pytest.mark.parametrize("state", [D1, D3])
 def test_asleep_the_chip_neither_answers_nor_listens_nor_interrupts(machine: Machine, state: int) -> None:
     machine.start()
-    machine.write(R.IMR, 0xFFFF)
-    machine.write(R.TPPOLL, Poll.FSWINT)
+    machine.write(Reg.IMR, 0xFFFF)
+    machine.write(Reg.TPPOLL, Poll.FSWINT)
     machine.guest.config_write(PMCSR, state, 2)
     assert ([0] * 256, False) == ([machine.guest.read(at, 1) for at in range(256)], machine.nic.irq.asserted)
-    machine.write(R.IDR, 0)
+    machine.write(Reg.IDR, 0)
     machine.send(bytes(60))
     assert [] == machine.sent
     assert MAC == machine.nic.mac
@@ -54,13 +54,13 @@ def test_asleep_the_chip_neither_answers_nor_listens_nor_interrupts(machine: Mac
 
 def test_awake_it_is_as_after_a_reset(machine: Machine) -> None:
     machine.start()
-    machine.write(R.IMR, 0xFFFF)
-    machine.write(R.TPPOLL, Poll.FSWINT)
+    machine.write(Reg.IMR, 0xFFFF)
+    machine.write(Reg.TPPOLL, Poll.FSWINT)
     machine.guest.config_write(PMCSR, D3, 2)
     machine.guest.config_write(PMCSR, D0, 2)
     assert [Command.BUFE, 0, 0, MAC] == [
-        *(machine.read(register) for register in (R.CR, R.IMR, R.ISR)),
-        machine.read(R.IDR).to_bytes(6, "little"),
+        *(machine.read(register) for register in (Reg.CR, Reg.IMR, Reg.ISR)),
+        machine.read(Reg.IDR).to_bytes(6, "little"),
     ]
     machine.start()
     machine.send(bytes(60))
@@ -78,8 +78,8 @@ def test_awake_it_is_as_after_a_reset(machine: Machine) -> None:
     ids=["broadcast", "anywhere", "too few", "not asked for"],
 )
 def test_a_magic_packet_signals_pme(machine: Machine, config3: int, data: bytes, wakes: bool) -> None:
-    machine.write(R.CR9346, 0xC0)
-    machine.write(R.CONFIG3, config3)
+    machine.write(Reg.CR9346, 0xC0)
+    machine.write(Reg.CONFIG3, config3)
     machine.guest.config_write(PMCSR, D3 | 0x100, 2)
     machine.hear(data)
     assert (PME if wakes else 0) | D3 | 0x100 == machine.guest.config_read(PMCSR, 2)
@@ -100,5 +100,5 @@ def test_a_guest_that_takes_mastering_away_gets_system_errors(machine: Machine) 
     machine.hear(MAC + bytes(54))
     assert ([], Interrupt.SERR) == (machine.sent, machine.take_interrupts())
     machine.guest.config_write(4, 0x0007, 2)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert [bytes(60)] == machine.sent

@@ -13,7 +13,7 @@ from etherloom import Drop
 from etherloom.net.offload.checksum import checksum, word_sum
 from etherloom_rtl8139.receive import FRAME_LONGEST, Overflow
 from etherloom_rtl8139.registers import Command, CpCommand, Interrupt
-from etherloom_rtl8139.registers import Registers as R
+from etherloom_rtl8139.registers import Registers as Reg
 from etherloom_rtl8139.rings import EOR, FS, LS, OWN
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def with_crc(data: bytes) -> bytes:
 
 def packet(protocol: int, payload: bytes, *, fragment: int = 0) -> bytes:
     """An IPv4 frame to the station."""
-    header = struct.pack(">BBHHHBB2x4s4s", 0x45, 0, 20 + len(payload), 7, fragment, 64, protocol, b"\x0a\0\0\1", b"\x0a\0\0\2")
+    header = struct.pack(
+        ">BBHHHBB2x4s4s", 0x45, 0, 20 + len(payload), 7, fragment, 64, protocol, b"\x0a\0\0\1", b"\x0a\0\0\2"
+    )
     header = header[:10] + checksum(word_sum(header)).to_bytes(2, "big") + header[12:]
     return MAC + OTHER + b"\x08\0" + header + payload
 
@@ -69,9 +71,9 @@ def test_a_frame_comes_with_its_crc_and_an_interrupt(machine: Machine) -> None:
 
 
 def test_a_burst_costs_one_interrupt(machine: Machine) -> None:
-    machine.guest.interrupt = lambda: machine.write(R.ISR, 0xFFFF)
+    machine.guest.interrupt = lambda: machine.write(Reg.ISR, 0xFFFF)
     machine.start(8)
-    machine.write(R.IMR, 0xFFFF)
+    machine.write(Reg.IMR, 0xFFFF)
     machine.hear(*[frame()] * 6)
     assert (1, 6) == (machine.nic.irq.rises, machine.nic.tally.rx_ok)
 
@@ -164,7 +166,7 @@ def test_the_filter_accepts_and_names_the_kind(
 ) -> None:
     """R-44; the kind is told in promiscuous mode too (A-8)."""
     machine.start(accept=accept)
-    machine.write(R.MAR, 1 << 31)
+    machine.write(Reg.MAR, 1 << 31)
     machine.hear(frame(destination))
     status, _ = machine.descriptor(machine.rx, 0)
     assert kind == (None if status & OWN else status & (KIND_MAR | KIND_PAM | KIND_BAR))
@@ -180,9 +182,9 @@ def test_a_refused_frame_counts_nowhere_in_the_chip(machine: Machine) -> None:
 def test_changing_the_filter_takes_effect_at_once(machine: Machine) -> None:
     machine.start(accept=APM)
     machine.hear(frame(OTHER))
-    machine.write(R.RCR, AAP)
+    machine.write(Reg.RCR, AAP)
     machine.hear(frame(OTHER))
-    machine.write(R.RCR, APM)
+    machine.write(Reg.RCR, APM)
     machine.hear(frame(OTHER))
     assert machine.nic.tally.rx_ok == 1
 
@@ -193,13 +195,13 @@ def test_a_receiver_that_is_off_drops_silently(machine: Machine, off: str) -> No
     if off != "never on":
         machine.start()
     if off == "RE":
-        machine.write(R.CR, Command.TE)
+        machine.write(Reg.CR, Command.TE)
     elif off == "CPCR":
-        machine.write(R.CPCR, CpCommand.TX)
+        machine.write(Reg.CPCR, CpCommand.TX)
     elif off == "asleep":
         machine.guest.config_write(0x54, 3, 2)
     elif off == "no ring":
-        machine.write(R.RDSAR, 0)
+        machine.write(Reg.RDSAR, 0)
     machine.hear(frame())
     if off == "asleep":
         machine.guest.config_write(0x54, 0, 2)
@@ -278,7 +280,7 @@ def test_a_full_ring_drops_counts_and_says_so(machine: Machine) -> None:
     machine.hear(*[frame()] * 5)
     assert Interrupt.ROK | Interrupt.RDU == machine.take_interrupts()
     machine.network.settle()
-    assert (3, 3) == (machine.read(R.MPC), machine.nic.counters.drops[Drop.QUEUE_FULL])
+    assert (3, 3) == (machine.read(Reg.MPC), machine.nic.counters.drops[Drop.QUEUE_FULL])
     machine.give(0, 2)
     machine.hear(frame(fill=7))
     assert with_crc(frame(fill=7)) == machine.frame_at(0)
@@ -289,13 +291,13 @@ def test_holding_loses_nothing_when_descriptors_come_back_silently(make_machine:
     machine = make_machine(overflow=Overflow.HOLD)
     machine.start(2)
     machine.hear(*[frame(fill=fill) for fill in range(4)])
-    assert (True, 0) == (machine.wire.pausing, machine.read(R.MPC))
+    assert (True, 0) == (machine.wire.pausing, machine.read(Reg.MPC))
     machine.loop.advance(5 * MS)
     machine.give(0, 2)
     machine.give(1, 2)
     machine.loop.advance(MS // 5)
     assert [with_crc(frame(fill=2)), with_crc(frame(fill=3))] == [machine.frame_at(0), machine.frame_at(1)]
-    assert (False, 0, 4) == (machine.wire.pausing, machine.read(R.MPC), machine.nic.tally.rx_ok)
+    assert (False, 0, 4) == (machine.wire.pausing, machine.read(Reg.MPC), machine.nic.tally.rx_ok)
 
 
 def test_holding_ends_at_the_guests_next_access(make_machine: MakeMachine) -> None:
@@ -303,7 +305,7 @@ def test_holding_ends_at_the_guests_next_access(make_machine: MakeMachine) -> No
     machine.start(2)
     machine.hear(*[frame(fill=fill) for fill in range(3)])
     machine.give(0, 2)
-    machine.read(R.ISR)
+    machine.read(Reg.ISR)
     machine.loop.run_until_idle()
     assert with_crc(frame(fill=2)) == machine.frame_at(0)
 
@@ -313,15 +315,15 @@ def test_holding_turns_into_dropping_after_10_ms(make_machine: MakeMachine) -> N
     machine.start(2)
     machine.hear(*[frame()] * 6)
     machine.loop.advance(10 * MS - 1)
-    assert (True, 0) == (machine.wire.pausing, machine.read(R.MPC))
+    assert (True, 0) == (machine.wire.pausing, machine.read(Reg.MPC))
     machine.loop.advance(1)
-    assert (False, 4) == (machine.wire.pausing, machine.read(R.MPC))
+    assert (False, 4) == (machine.wire.pausing, machine.read(Reg.MPC))
     machine.hear(frame())  # the guest sleeps: from now on as the chip
-    assert (False, 5) == (machine.wire.pausing, machine.read(R.MPC))
+    assert (False, 5) == (machine.wire.pausing, machine.read(Reg.MPC))
     machine.give(0, 2)
     machine.give(1, 2)
     machine.hear(frame(), frame(), frame())  # and awake again it gets another 10 ms
-    assert (True, 5) == (machine.wire.pausing, machine.read(R.MPC))
+    assert (True, 5) == (machine.wire.pausing, machine.read(Reg.MPC))
 
 
 @pytest.mark.parametrize("how", ["reset", "RE off", "asleep", "bus reset", "detached", "bus master off"])
@@ -332,9 +334,9 @@ def test_nothing_stalls_the_wire_across(make_machine: MakeMachine, how: str) -> 
     machine.hear(*[frame()] * 5)
     assert machine.wire.pausing
     if how == "reset":
-        machine.write(R.CR, Command.RST)
+        machine.write(Reg.CR, Command.RST)
     elif how == "RE off":
-        machine.write(R.CR, 0)
+        machine.write(Reg.CR, 0)
     elif how == "asleep":
         machine.guest.config_write(0x54, 3, 2)
     elif how == "bus reset":

@@ -13,7 +13,7 @@ from zlib import crc32
 import pytest
 
 from etherloom_rtl8139.registers import Interrupt
-from etherloom_rtl8139.registers import Registers as R
+from etherloom_rtl8139.registers import Registers as Reg
 from etherloom_rtl8139.rings import EOR, FS, LS, OWN
 
 if TYPE_CHECKING:
@@ -108,7 +108,14 @@ class Cp8139:
         self.write(0x00, low, 4, flush=True)
         self.write(0x04, high, 4, flush=True)
         self.write(0xE0, cpcr, 2)
-        for offset, value in ((0x28, 0), (0x2C, 0), (0xE4, self.machine.rx), (0xE8, 0), (0x20, self.machine.tx), (0x24, 0)):
+        for offset, value in (
+            (0x28, 0),
+            (0x2C, 0),
+            (0xE4, self.machine.rx),
+            (0xE8, 0),
+            (0x20, self.machine.tx),
+            (0x24, 0),
+        ):
             self.write(offset, value, 4, flush=True)
         self.write(0x37, 0x0C, 1)
         self.write(0xEC, 6, 1)
@@ -200,7 +207,7 @@ def test_rt_2_open_send_receive_close(driver: Cp8139) -> None:
     driver.probe()
     driver.open()
     machine = driver.machine
-    assert (0x25, 0xF9 & 0x70) == (machine.read(R.CONFIG1) & 0x25, machine.read(R.CONFIG3) & 0x70 | 0x30)
+    assert (0x25, 0xF9 & 0x70) == (machine.read(Reg.CONFIG1) & 0x25, machine.read(Reg.CONFIG3) & 0x70 | 0x30)
     driver.transmit(frame(1, 60))
     machine.hear(frame(2, 100))
     assert ([frame(1, 60)], [frame(2, 100)]) == (machine.sent, driver.stack)
@@ -208,7 +215,7 @@ def test_rt_2_open_send_receive_close(driver: Cp8139) -> None:
     driver.close()
     assert {"read": 8, "write": 8} == dict(driver.counts)
     machine.hear(frame(3, 60))
-    assert (1, False, 0) == (len(driver.stack), machine.nic.irq.asserted, machine.read(R.ISR))
+    assert (1, False, 0) == (len(driver.stack), machine.nic.irq.asserted, machine.read(Reg.ISR))
 
 
 def test_a_frame_each_way_takes_4_reads_and_5_writes(driver: Cp8139) -> None:
@@ -234,7 +241,7 @@ def test_rt_3_5000_frames_each_way_without_loss(driver: Cp8139) -> None:
     expected = [frame(number, size) for number, size in enumerate(sizes)]
     assert expected == machine.sent
     assert expected == driver.stack
-    assert 0 == machine.read(R.MPC)
+    assert 0 == machine.read(Reg.MPC)
 
 
 def test_rt_6_a_transmit_time_out_starts_both_rings_over_without_reset(driver: Cp8139) -> None:
@@ -289,4 +296,4 @@ def test_nothing_is_pending_once_all_is_done(driver: Cp8139) -> None:
     driver.open()
     driver.transmit(frame(1, 60))
     driver.machine.hear(frame(2, 60))
-    assert (0, Interrupt(0)) == (driver.machine.read(R.ISR), Interrupt(driver.machine.nic.irq.level))
+    assert (0, Interrupt(0)) == (driver.machine.read(Reg.ISR), Interrupt(driver.machine.nic.irq.level))

@@ -14,7 +14,7 @@ from etherloom.net.offload import GsoType, VnetFlag, VnetHeader
 from etherloom.net.offload.checksum import checksum, word_sum
 from etherloom_rtl8139.receive import Overflow
 from etherloom_rtl8139.registers import Command, CpCommand, Interrupt, Poll
-from etherloom_rtl8139.registers import Registers as R
+from etherloom_rtl8139.registers import Registers as Reg
 from etherloom_rtl8139.rings import EOR, FS, LS, OWN
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def test_a_frame_leaves_and_its_descriptor_comes_back(machine: Machine) -> None:
 
 
 def test_one_poll_costs_one_interrupt(machine: Machine) -> None:
-    machine.guest.interrupt = lambda: machine.write(R.ISR, 0xFFFF)
+    machine.guest.interrupt = lambda: machine.write(Reg.ISR, 0xFFFF)
     machine.start()
-    machine.write(R.IMR, 0xFFFF)
+    machine.write(Reg.IMR, 0xFFFF)
     machine.send(*[frame(fill=fill) for fill in range(10)])
     assert ([frame(fill=fill) for fill in range(10)], 1) == (machine.sent, machine.nic.irq.rises)
 
@@ -97,7 +97,7 @@ def test_a_frame_is_gathered_from_its_descriptors(machine: Machine) -> None:
     machine.put(machine.tx, 0, OWN | FS | 14, 0, machine.buffers)
     machine.put(machine.tx, 1, OWN | 0, 0, machine.buffers)
     machine.put(machine.tx, 2, OWN | LS | 186, 0, machine.buffers + 14)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert [data] == machine.sent
     assert [FS | 14, 0, LS | 186] == [machine.descriptor(machine.tx, index)[0] for index in range(3)]
 
@@ -106,9 +106,9 @@ def test_a_chain_may_go_on_in_the_next_poll(machine: Machine) -> None:
     machine.start()
     machine.poke(machine.buffers, frame(100))
     machine.put(machine.tx, 0, OWN | FS | 40, 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     machine.put(machine.tx, 1, OWN | LS | 60, 0, machine.buffers + 40)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert [frame(100)] == machine.sent
 
 
@@ -116,7 +116,7 @@ def test_a_last_without_a_first_is_an_error(machine: Machine) -> None:
     """R-58, A-14: QEMU sends it."""
     machine.start()
     machine.put(machine.tx, 0, OWN | LS | 60, 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert ([], LS | TES | 60) == (machine.sent, machine.descriptor(machine.tx, 0)[0])
     assert (Interrupt.TER, 1) == (machine.take_interrupts(), machine.nic.tally.tx_err)
 
@@ -126,19 +126,19 @@ def test_a_new_first_gives_the_old_chain_up(machine: Machine) -> None:
     machine.put(machine.tx, 0, OWN | FS | 60, 0, machine.buffers)
     machine.poke(machine.buffers + 100, frame())
     machine.put(machine.tx, 1, OWN | FS | LS | 60, 0, machine.buffers + 100)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert [frame()] == machine.sent
 
 
 def test_the_ring_ends_at_eor_and_after_64(machine: Machine) -> None:
     machine.start()
     machine.put(machine.tx, 0, OWN | FS | LS | EOR | 60, 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert machine.tx == machine.nic.transmitter.normal.next
     assert machine.descriptor(machine.tx, 0)[0] & EOR
     for index in range(64):
         machine.put(machine.tx, index, OWN | FS | LS | 60, 0, machine.buffers)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert machine.tx == machine.nic.transmitter.normal.next
     assert len(machine.sent) == 65
 
@@ -149,7 +149,7 @@ def test_the_high_priority_ring_goes_first(machine: Machine) -> None:
     for ring, fill in ((machine.tx, 1), (machine.high, 2)):
         machine.poke(machine.buffers + 100 * fill, frame(fill=fill))
         machine.put(ring, 0, OWN | FS | LS | 60, 0, machine.buffers + 100 * fill)
-    machine.write(R.TPPOLL, Poll.NPQ | Poll.HPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ | Poll.HPQ)
     assert [frame(fill=2), frame(fill=1)] == machine.sent
 
 
@@ -164,11 +164,11 @@ def test_a_poll_names_its_ring(machine: Machine) -> None:
 def test_a_transmitter_that_is_off_sends_nothing_then_or_later(machine: Machine, off: str) -> None:
     machine.start()
     if off == "TE":
-        machine.write(R.CR, Command.RE)
+        machine.write(Reg.CR, Command.RE)
     elif off == "CPCR":
-        machine.write(R.CPCR, CpCommand.RX)
+        machine.write(Reg.CPCR, CpCommand.RX)
     else:
-        machine.write(R.TNPDS, 0)
+        machine.write(Reg.TNPDS, 0)
     machine.send(frame())
     machine.start()
     machine.loop.run_until_idle()
@@ -180,7 +180,10 @@ def test_a_link_that_is_down_completes_frames_into_nowhere(machine: Machine) -> 
     machine.network.set_link(machine.nic, False)
     machine.take_interrupts()
     machine.send(frame())
-    assert (Interrupt.TOK | Interrupt.TDU, {Drop.LINK_DOWN: 1}) == (machine.take_interrupts(), machine.nic.counters.drops)
+    assert (Interrupt.TOK | Interrupt.TDU, {Drop.LINK_DOWN: 1}) == (
+        machine.take_interrupts(),
+        machine.nic.counters.drops,
+    )
 
 
 def test_a_wire_that_pauses_is_resumed_without_loss_or_another_poll(machine: Machine) -> None:
@@ -197,7 +200,7 @@ def test_a_reset_while_the_wire_pauses_leaves_a_working_transmitter(machine: Mac
     machine.start()
     machine.wire.block()
     machine.send(frame(fill=1), frame(fill=2))
-    machine.write(R.CR, Command.RST)
+    machine.write(Reg.CR, Command.RST)
     machine.put(machine.tx, 1, 0)
     machine.start()
     machine.wire.unblock()
@@ -211,7 +214,7 @@ def test_frames_before_a_dma_error_are_reported(machine: Machine) -> None:
     machine.poke(machine.buffers, frame())
     machine.put(machine.tx, 0, OWN | FS | LS | 60, 0, machine.buffers)
     machine.put(machine.tx, 1, OWN | FS | LS | 60, 0, 0xDEAD_0000)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert [frame()] == machine.sent
     assert Interrupt.TOK | Interrupt.TDU | Interrupt.SERR == machine.take_interrupts()
 
@@ -266,6 +269,26 @@ def test_a_sum_is_made_here_where_padding_is_not_zero(make_machine: MakeMachine)
     assert [bytes(10) + data + b"\xaa" * 20] == machine.wire.received
 
 
+@pytest.mark.parametrize("vlan", [0, TAGC | 0x0200])
+def test_offload_reaches_behind_a_tag_that_is_in_the_frame_already(machine: Machine, vlan: int) -> None:
+    """8139cp's, when it does not leave the tag to the chip; a second one from the descriptor leaves the first be."""
+    machine.start()
+    inner = b"\x81\x00\x00\x07"
+    data = packet(6, tcp(b"x" * 40))
+    done = packet(6, tcp(b"x" * 40), sums=not vlan)
+    machine.send(data[:12] + inner + data[12:], command=IPCS | TCPCS, vlan=vlan)
+    outer = b"\x81\x00\x00\x02" if vlan else b""
+    assert [data[:12] + outer + inner + done[12:]] == machine.sent
+
+
+@pytest.mark.parametrize("size", [14, 15, 16, 17])
+def test_a_tag_that_is_cut_short_leaves_as_it_is(machine: Machine, size: int) -> None:
+    machine.start()
+    data = (OTHER + MAC + b"\x81\x00\x00\x07\x08\x00")[:size]
+    machine.send(data, command=IPCS | TCPCS)
+    assert [data.ljust(60, b"\0")] == machine.sent
+
+
 @pytest.mark.parametrize(
     ("protocol", "payload", "flag"),
     [(6, tcp(b"x" * 40), UDPCS), (17, udp(b"x" * 40), TCPCS), (1, b"\x08\0" + bytes(40), TCPCS | UDPCS)],
@@ -295,7 +318,13 @@ def test_large_send_leaves_as_one_frame_on_a_vnet_wire(make_machine: MakeMachine
     machine.send(large(bytes(3000)), command=LGSEN | 1000 << 16)
     (raw,) = machine.wire.received
     expected = VnetHeader(
-        flags=VnetFlag.NEEDS_CSUM, gso_type=GsoType.TCPV4, ecn=True, hdr_len=54, gso_size=1000, csum_start=34, csum_offset=16
+        flags=VnetFlag.NEEDS_CSUM,
+        gso_type=GsoType.TCPV4,
+        ecn=True,
+        hdr_len=54,
+        gso_size=1000,
+        csum_start=34,
+        csum_offset=16,
     )
     assert (expected, 10 + 3054, 3) == (VnetHeader.unpack(raw), len(raw), machine.nic.tally.tx_ok)
 
@@ -342,10 +371,10 @@ def test_large_send_of_udp_or_without_mss_leaves_as_it_is(machine: Machine, data
 def test_loopback_receives_own_frames_later_and_sends_nothing(machine: Machine) -> None:
     """R-63."""
     machine.start()
-    machine.write(R.TCR, 0x60000)
+    machine.write(Reg.TCR, 0x60000)
     machine.poke(machine.buffers + 0x8000, MAC + frame()[6:])
     machine.put(machine.tx, 0, OWN | FS | LS | 60, 0, machine.buffers + 0x8000)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     assert machine.descriptor(machine.rx, 0)[0] & OWN  # not from within the engine
     machine.loop.run_until_idle()
     data = MAC + frame()[6:]
@@ -355,18 +384,18 @@ def test_loopback_receives_own_frames_later_and_sends_nothing(machine: Machine) 
 
 def test_half_a_loopback_is_none(machine: Machine) -> None:
     machine.start()
-    machine.write(R.TCR, 0x20000)
+    machine.write(Reg.TCR, 0x20000)
     machine.send(frame())
     assert [frame()] == machine.sent
 
 
 def test_loopback_completes_checksums_and_segments(machine: Machine) -> None:
     machine.start(8, features=CpCommand.RX_CHECKSUM)
-    machine.write(R.TCR, 0x60000)
+    machine.write(Reg.TCR, 0x60000)
     data = MAC + large(bytes(2500))[6:]
     machine.poke(machine.buffers + 0x8000, data)
     machine.put(machine.tx, 0, OWN | FS | LS | LGSEN | 1000 << 16 | len(data), 0, machine.buffers + 0x8000)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     machine.loop.run_until_idle()
     verdicts = [machine.descriptor(machine.rx, index)[0] & 0x3E000 for index in range(3)]
     assert ([0x10000] * 3, 3) == (verdicts, machine.nic.tally.rx_ok)
@@ -376,10 +405,10 @@ def test_loopback_completes_checksums_and_segments(machine: Machine) -> None:
 def test_loopback_into_a_full_ring_is_missed_not_held(make_machine: MakeMachine, overflow: Overflow) -> None:
     machine = make_machine(overflow=overflow)
     machine.start(2)
-    machine.write(R.TCR, 0x60000)
+    machine.write(Reg.TCR, 0x60000)
     machine.poke(machine.buffers + 0x8000, MAC + frame()[6:])
     for index in range(4):
         machine.put(machine.tx, index, OWN | FS | LS | 60, 0, machine.buffers + 0x8000)
-    machine.write(R.TPPOLL, Poll.NPQ)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
     machine.loop.run_until_idle()
-    assert (2, 2) == (machine.nic.tally.rx_ok, machine.read(R.MPC))
+    assert (2, 2) == (machine.nic.tally.rx_ok, machine.read(Reg.MPC))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from copy import copy
 
-from etherloom_vfio_user._intx import Action, Intx
 from hypothesis import given
 from hypothesis import strategies as st
+
+from etherloom_vfio_user._intx import Action, Intx
 
 EVENTS = ("rise", "fall", "mask", "unmask", "connect", "disconnect", "timer")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from etherloom.plugins.registry import Registry
 
 __all__ = ["boot"]
-
-# What QEMU may take over SIGTERM before it is killed; it needs some 20 ms.
-TERMINATE_S = 5.0
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
@@ -103,14 +99,10 @@ def _machine(
         ConfigError: There is no such NIC, or the options contradict each other.
         HostError: There is no QEMU that is new enough, or nothing to boot.
     """
-    from etherloom.guest.qemu import Kernel, Machine, Qemu
+    from etherloom.guest.qemu import Kernel, Machine, Qemu, devices
 
-    devices: list[dict[str, object]] = []
-    for client in config.clients:
-        row = registry.bus(client.bus.kind) if client.bus is not None else None
-        if row is not None and row.qemu_device is not None and client.bus is not None:
-            devices.append({"id": client.name, **row.qemu_device(client.bus.options)})
-    if not devices:
+    reached = devices(config, registry)
+    if not reached:
         raise ConfigError("QEMU can reach none of its NICs", allowed='a [nic.ID] with bus = "vfio-user"')
     if disk is not None and (kernel is not None or suite):
         raise ConfigError("a disk and a kernel", origin="--disk", allowed="one of them")
@@ -121,9 +113,7 @@ def _machine(
         booted = None
     else:
         booted = Kernel(kernel, initrd) if kernel is not None else Kernel.cached(suite)
-    return Machine(
-        qemu=found, kernel=booted, disk=disk, devices=devices, memory=memory, accel=accel, append=append
-    )
+    return Machine(qemu=found, kernel=booted, disk=disk, devices=reached, memory=memory, accel=accel, append=append)
 
 
 class QemuProcess:
@@ -156,6 +146,8 @@ class QemuProcess:
     async def close(self) -> None:
         """End QEMU, whatever it does, and give the terminal back as it was."""
         if self._process is not None and self._watch is not None and not self._watch.done():
+            from etherloom.guest.qemu import end
+
             self._watch.cancel()
             await end(self._process)
         if self._terminal is not None:
@@ -166,18 +158,6 @@ class QemuProcess:
     async def _wait(self, process: asyncio.subprocess.Process, stop: Callable[[str], None]) -> None:
         self.status = await process.wait()
         stop("QEMU has ended")
-
-
-async def end(process: asyncio.subprocess.Process) -> None:
-    """Terminate a process, or kill it if that takes too long; no matter if it has ended."""
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(TERMINATE_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 def _terminal_settings() -> list[Any] | None:

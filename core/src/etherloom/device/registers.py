@@ -111,8 +111,8 @@ class Register:
 
     def describe(self, value: int) -> str:
         """A value for a person: `ROK|TOK` where the bits have names, hexadecimal otherwise."""
-        if self.bits is not None and value:
-            return str(self.bits(value)).replace(f"{self.bits.__name__}.", "")
+        if self.bits is not None and value and (names := self.bits(value).name):
+            return names
         return f"{value:#0{2 + 2 * self.width}x}"
 
 

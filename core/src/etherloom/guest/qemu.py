@@ -8,6 +8,7 @@ any, the serial lines and our NICs are there, and its RAM is a memory file that 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -15,15 +16,21 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from etherloom.errors import ConfigError, HostError
 
-__all__ = ["Kernel", "Machine", "Qemu", "cache_directory"]
+if TYPE_CHECKING:
+    from etherloom.config.model import NetworkConfig
+    from etherloom.plugins.registry import Registry
+
+__all__ = ["Kernel", "Machine", "Qemu", "cache_directory", "devices", "end"]
 
 QEMU_MIN = (10, 1, 1)  # 10.1.0 has the first vfio-user client, with a fault that stops it
 EXIT_WITH_PARENT_MIN = (11, 0, 0)
+TERMINATE_S = 5.0  # what QEMU may take over SIGTERM before it is killed; it needs some 20 ms
 CONSOLE = "console=ttyS0 panic=-1"  # panic=-1: reboot at once, so that a dead guest is seen to be one
 
 
@@ -142,6 +149,27 @@ class Machine:
         for device in self.devices:
             argv += ["-device", json.dumps(device)]
         return argv
+
+
+def devices(config: NetworkConfig, registry: Registry) -> list[dict[str, object]]:
+    """A `-device` for each NIC of a network that QEMU can reach, in the network's order."""
+    found: list[dict[str, object]] = []
+    for client in config.clients:
+        if client.bus is not None and (device := registry.bus(client.bus.kind).qemu_device) is not None:
+            found.append({"id": client.name, **device(client.bus.options)})
+    return found
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Terminate a process, or kill it if that takes too long; no matter if it has ended."""
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(TERMINATE_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
 
 
 def _version(path: str) -> tuple[int, ...]:

@@ -135,6 +135,7 @@ class Network:
             self._check_member(peer)
             self._check_free(client, peer)
         client._inlet = Inlet(self, client)
+        client.send, client.end_burst = paths.lost(client, Drop.NO_PEER), paths.nothing  # until the burst's rewire
         self.clients[client.name] = client
         self._unclosed[client] = None
         self._routes[client] = wiring.Route()

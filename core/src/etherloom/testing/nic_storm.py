@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Storm"]
 
-# Accesses to memory for one access to a register. A device that works off a ring of 256 descriptors, each read, its
-# buffer read, and given back, makes 768; one that lets a guest say when the work ends can be kept busy for ever.
+# Accesses to memory that one access to a register, or one frame, may give rise to. A device that works off a ring of
+# 256 descriptors, each read, its buffer read, and given back, makes 768; one that lets a guest say when the work ends
+# can be kept busy for ever.
 DMA_MAX = 1024
+BURST_MAX = 64
 
 PAGE = 4096
 DESCRIPTOR_BYTES = 16  # of the scribbles: two words of 64 bits, or four of 32
@@ -47,7 +49,7 @@ class Storm:
         self._bench, self._machine = bench, machine
         self._nic, self._guest = machine.nic, machine.guest
         self._dice, self._seed = random.Random(seed), seed
-        self._dma = 0
+        self._dma_left = 0
         self._bar_bytes = max(bar.size for bar in machine.nic.bars)
         self._habits = self._listen()
         self._sane = self._guest.ram[:]
@@ -72,17 +74,17 @@ class Storm:
         trace = Trace(self._nic, self._count)
         for step in range(steps):
             deed = self._dice.choice(self._deeds)
-            self._dma = 0
+            self._dma_left = DMA_MAX * BURST_MAX
             where = f"step {step} of seed {self._seed}, {deed.__name__.strip('_')},"
             try:
                 with self._bench.network.burst():
                     deed()
+            except Broken as broken:
+                raise Broken(f"{where} {broken}") from broken
             except Exception as error:
                 raise Broken(f"{where} raised {type(error).__name__}: {error}") from error
             if self._nic.failure is not None:
                 raise Broken(f"{where} took it down: {self._nic.failure!r}.") from self._nic.failure
-            if self._dma > DMA_MAX:
-                raise Broken(f"{where} made it access memory {self._dma} times.")
         trace.stop()
         if self._rom[:] != bytes(PAGE):
             raise Broken("it wrote into read-only memory.")
@@ -107,7 +109,12 @@ class Storm:
         return list(habits)
 
     def _count(self, event: Event) -> None:
-        self._dma += event.what in ("dma-read", "dma-write")
+        if event.what in ("read", "write"):
+            self._dma_left = DMA_MAX
+        elif event.what in ("dma-read", "dma-write"):
+            self._dma_left -= 1
+            if self._dma_left < 0:  # from within the device, so that even endless work ends
+                raise Broken("made it access memory without end.")
 
     # Deeds ---------------------------------------------------------------------------------------------------------
 
@@ -117,10 +124,9 @@ class Storm:
             self._machine.driver.open()
         except DriverError:  # the device sleeps
             pass
-        self._dma = 0
 
     def _transmit(self) -> None:
-        self._machine.driver.transmit([frame_of(0, self._dice.randint(18, 1514))] * self._dice.randint(1, 64))
+        self._machine.driver.transmit([frame_of(0, self._dice.randint(18, 1514))] * self._dice.randint(1, BURST_MAX))
 
     def _transmit_bent(self) -> None:
         """Transmit, with memory changed behind the driver's back."""
@@ -178,12 +184,11 @@ class Storm:
         if near.pausing:
             return
         size = self._dice.choice((FRAME_MIN, 60, self._dice.randint(18, 1600), FRAME_MAX))
-        near.send_all([self._bench.framed(frame_of(0, FRAME_MAX)[:size])] * self._dice.randint(1, 64))
-        self._dma = 0  # the peer decides how many frames there are
+        frame = self._dice.choice((b"\xff" * 6, self._machine.driver.mac)) + frame_of(0, FRAME_MAX)[6:size]
+        near.send_all([self._bench.framed(frame)] * self._dice.randint(1, BURST_MAX))
 
     def _turn(self) -> None:
         self._bench.loop.advance(self._dice.choice((0, 1_000, 1_000_000)))
-        self._dma = 0  # many turns; that they come to an end, the loop sees to
 
     def _config(self) -> None:
         width = self._dice.choice(WIDTHS)

@@ -31,14 +31,8 @@ class Rtl8139Options:
 
 def init(options: Rtl8139Options, name: str, peer: NetClient | None, context: Context) -> Rtl8139:
     """Make the device; a guest bus attaches it to a guest."""
-    return Rtl8139(
-        name,
-        context,
-        mac=options.mac.octets,
-        overflow=options.overflow,
-        eeprom=options.eeprom,
-        vpd=options.vpd,
-    )
+    mac = options.mac.octets
+    return Rtl8139(name, context, mac=mac, overflow=options.overflow, eeprom=options.eeprom, vpd=options.vpd)
 
 
 KIND = NicModelKind(

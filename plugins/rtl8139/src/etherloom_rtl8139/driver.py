@@ -49,7 +49,7 @@ class Rtl8139Driver(NicDriver):
                 break
         else:
             raise DriverError("the reset does not end")
-        self.mac = self._read(Registers.IDR).to_bytes(6, "little")
+        self.mac = b"".join(self.guest.read(Registers.IDR.offset + at, 2).to_bytes(2, "little") for at in (0, 2, 4))
         self._rx_next = self._tx_next = self._tx_done = 0
         for slot in range(RING_MAX):
             self._give(slot)

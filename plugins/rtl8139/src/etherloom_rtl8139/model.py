@@ -16,11 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from etherloom import Context, Drop, Frame, Offload
-from etherloom.client import VNET_HEADER_BYTES
+from etherloom import VNET_HEADER_BYTES, Context, Drop, Frame, HostError, Offload
 from etherloom.device import Bar, DmaError, Eeprom93c46, MiiPhy, PciIdentity, PowerManagement, Status
 from etherloom.device import Command as PciCommand
-from etherloom.errors import HostError
 from etherloom.net.offload import complete
 from etherloom_rtl8139 import board
 from etherloom_rtl8139.receive import Overflow, Receiver
@@ -37,7 +35,6 @@ DUMP: Final = 0x08  # DTCCR: dump now
 MPC_MAX: Final = 0xFFFFFF
 LOOPED_MAX = 64  # frames looped back and not yet received
 SAVE_NS = 1_000_000_000  # programming comes a word at a time
-MAGIC_REPEATS = 16
 COMMAND = (
     PciCommand.IO
     | PciCommand.MEMORY
@@ -89,7 +86,7 @@ class Rtl8139(Registers):
         super().__init__(name, context, mac=board.address(words), capabilities=[power], writable=COMMAND)
         self.vnet = True
         self.accepts = Offload(0)  # frames longer than the wire's have no place in its rings
-        self.eeprom, self._eeprom_file = Eeprom93c46(words), eeprom
+        self.eeprom, self._eeprom_file = Eeprom93c46(words), eeprom  # Differs from QEMU (R-66): all of the part
         self._save_timer = context.timer(self, self._save_eeprom)
         self.phy = MiiPhy(partner=PARTNER)
         self._link_news = False
@@ -336,7 +333,7 @@ class Rtl8139(Registers):
 
     def _wake(self, data: bytes) -> None:
         """A magic packet, if CONFIG3 asks for one: six FF and sixteen times the address (AMD 20213)."""
-        if self.CONFIG3 & Config3.MAGIC and b"\xff" * 6 + self.mac * MAGIC_REPEATS in data:
+        if self.CONFIG3 & Config3.MAGIC and b"\xff" * 6 + self.mac * 16 in data:
             self.pci.signal_pme()
 
     def _save_eeprom(self) -> None:

@@ -6,8 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from etherloom.client import FRAME_MIN, FRAME_PAD
-from etherloom.counters import Drop
+from etherloom import FRAME_MIN, FRAME_PAD, Drop
 from etherloom.device import DmaError
 from etherloom.device.filter import AddressFilter
 from etherloom_rtl8139.checksums import verdict

@@ -15,8 +15,10 @@ from typing import Any
 
 from etherloom.device import Access, NicModel, Register
 
-__all__ = ["Command", "Config3", "CpCommand", "Csr", "EepromMode", "Interrupt", "MediaStatus", "Poll"]
-__all__ += ["ReceiveConfig", "Registers"]
+__all__ = [
+    *("Command", "Config3", "CpCommand", "Csr", "EepromMode", "Interrupt", "MediaStatus", "Poll", "ReceiveConfig"),
+    "Registers",
+]
 
 
 class Command(IntFlag):
@@ -106,18 +108,15 @@ class Csr(IntFlag):
     """CSCR: cable and link."""
 
     CONNECTED = 0x0008
-    LINK_CHANGED = 0x0800
     LINK_OK = 0x0400
+    LINK_CHANGED = 0x0800
 
 
 VERSION = 0x74800000  # TCR bits 30:26, 23:22 of a C+
 
 
 def unlocked(nic: Any) -> bool:
-    """CONFIGn and IDR take writes in 9346CR's mode 11 only; many drivers forget, and nothing may happen then.
-
-    Differs from QEMU (R-10): IDR too.
-    """
+    """CONFIGn and IDR take writes in 9346CR's mode 11; many drivers forget. Differs from QEMU (R-10): IDR too."""
     return bool(nic.CR9346 & EepromMode.UNLOCK == EepromMode.UNLOCK)
 
 
@@ -160,6 +159,7 @@ class Registers(NicModel):
     TSAD = Register(0x60, 2, "transmit status of all slots (C mode)", access=Access.RO, reset=0x000F)
     BMCR = Register(0x62, 2, "basic mode control", reset=0x1100)
     BMSR = Register(0x64, 2, "basic mode status", access=Access.RO, reset=0x782D)
+    # Differs from QEMU (R-36): no pause frames are offered, since none are sent.
     ANAR = Register(0x66, 2, "auto-negotiation advertisement", reset=0x01E1)
     ANLPAR = Register(0x68, 2, "auto-negotiation link partner", access=Access.RO, reset=0x41E1)
     ANER = Register(0x6A, 2, "auto-negotiation expansion", access=Access.RO, reset=0x0001)

@@ -26,7 +26,6 @@ LAST: Final = (RING_MAX - 1) * DESCRIPTOR_BYTES
 
 DESCRIPTOR = struct.Struct("<IIQ")
 STATUS = struct.Struct("<II")
-BASE_MASK = ~0xFF
 
 
 class Ring:
@@ -45,7 +44,7 @@ class Ring:
 
     def restart(self, base: int) -> None:
         """Start at the first descriptor of the ring at `base`."""
-        self.base = self.next = base & BASE_MASK
+        self.base = self.next = base & ~0xFF
 
     def fetch(self, address: int) -> tuple[int, int, int]:
         """A descriptor: command, VLAN word, buffer address.

@@ -45,8 +45,8 @@ class FreeTimer:
             self._deadline.cancel()
             return
         ticks = self.ticks()
-        ahead = (self._target - ticks) % WRAP or WRAP
-        self._deadline.arm(self._base_ns + (ticks + ahead) * TICK_NS)
+        ticks += (self._target - ticks) % WRAP or WRAP
+        self._deadline.arm(self._base_ns + ticks * TICK_NS)
 
     def _fire(self) -> None:
         self._arm()

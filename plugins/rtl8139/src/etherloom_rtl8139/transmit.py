@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etherloom.client import FRAME_MIN, FRAME_PAD, VNET_HEADER_BYTES
-from etherloom.counters import Drop
+from etherloom import FRAME_MIN, FRAME_PAD, VNET_HEADER_BYTES, Drop
 from etherloom.device import Dma, DmaError
 from etherloom_rtl8139.checksums import IPCS, LGSEN, TCPCS, UDPCS, finish
 from etherloom_rtl8139.registers import Command, CpCommand, Interrupt, Poll
@@ -131,7 +130,8 @@ class Transmitter:
     def _serve(self, ring: TransmitRing) -> int:
         """Work off one descriptor; returns the bit of ISR that it is worth.
 
-        Differs from QEMU (R-58): a last descriptor without a first is an error, and so is a frame of over 64 KiB.
+        Differs from QEMU (R-58): a last descriptor without a first is an error, a frame of over 64 KiB too, and a short
+        one is padded.
         """
         address = ring.next
         command, vlan, buffer = ring.fetch(address) if ring.base else (0, 0, 0)
@@ -159,10 +159,13 @@ class Transmitter:
         if command & OFFLOADS or vlan & TAG_INSERT or len(data) < FRAME_PAD:
             data = bytearray(data)
             tag = b"\x81\x00" + (vlan & 0xFFFF).to_bytes(2, "little") if vlan & TAG_INSERT else b""  # byte-swapped
+            if not tag and data[12:14] == b"\x81\x00":
+                # Differs from QEMU (R-59), which does no offload behind a tag that is in the frame already: 8139cp asks
+                # for it when txvlan is off, and no TCP came through.
+                tag, data[12:16] = bytes(data[12:16]), b""
             header = finish(data, command, len(tag)) if command & OFFLOADS else None
             data[12:12] = tag
-            # Differs from QEMU (R-58): padded, since nobody behind a socket would do it.
-            data += bytes(max(0, FRAME_PAD - len(data)))
+            data += bytes(max(0, FRAME_PAD - len(data)))  # nobody behind a socket would do it
             if header is not None:
                 head = header.pack()
                 if header.gso_size:

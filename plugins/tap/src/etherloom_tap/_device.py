@@ -64,7 +64,7 @@ class TunDevice:
         fd = _open(kernel)
         try:
             flags = TunFlag.TAP | TunFlag.NO_PI
-            (features,) = struct.unpack("I", kernel.ioctl(fd, Request.GETFEATURES, bytes(4)))
+            features = _features(kernel, fd)
             if vnet and not features & TunFlag.VNET_HDR:
                 raise HostError("attach with vnet_hdr=on", device=DEVICE, remedy="this kernel has no IFF_VNET_HDR")
             if vnet is not False and features & TunFlag.VNET_HDR:
@@ -155,6 +155,15 @@ def _open(kernel: Kernel) -> int:
             errno.EPERM: "allow the device in the container's device list, or inherit a tap by fd=",
         }.get(error.errno or 0, "this kernel has no TUN/TAP driver (CONFIG_TUN)")
         raise HostError("open", error.errno or 0, device=DEVICE, remedy=remedy) from error
+
+
+def _features(kernel: Kernel, fd: int) -> int:
+    try:
+        (features,) = struct.unpack("I", kernel.ioctl(fd, Request.GETFEATURES, bytes(4)))
+    except OSError as error:
+        remedy = "it is not the kernel's TUN/TAP device (mknod /dev/net/tun c 10 200)"
+        raise HostError("ask for the features of", error.errno or 0, device=DEVICE, remedy=remedy) from error
+    return int(features)
 
 
 def _identity(kernel: Kernel, fd: int) -> tuple[str, TunFlag]:

@@ -1,16 +1,15 @@
-"""A vfio-user client in Python: the other end of the socket, for tests and for measurements.
+"""A vfio-user client.
 
 It sends what it is told to, right or wrong, whole or in pieces, and reads answers as one of three known clients does,
-so that an answer one of them would choke on is an error here. `connect` and `Client.introduce` do what every client
-begins with; `Guest` adds memory and an interrupt, and takes part as a virtual machine would.
+so that an answer one of them would choke on is an error here. A `Guest` has memory and an interrupt as well.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
-from array import array
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from mmap import mmap
@@ -26,7 +25,6 @@ from etherloom_vfio_user._wire import (
     HEADER_BYTES,
     REPLY,
     SET_IRQS,
-    TYPE,
     VERSION,
     Command,
     Irq,
@@ -35,7 +33,7 @@ from etherloom_vfio_user._wire import (
     MapFlag,
 )
 
-__all__ = ["QEMU_CAPABILITIES", "Client", "Guest", "Reply", "Style"]
+__all__ = ["QEMU_CAPABILITIES", "Client", "Guest", "Reply", "Style", "ram_file"]
 
 QEMU_CAPABILITIES = {
     "capabilities": {
@@ -48,8 +46,6 @@ QEMU_CAPABILITIES = {
     }
 }
 """What QEMU 11.1 says of itself."""
-
-NOTHING_YET = "the server has not answered"
 
 
 class Style(Enum):
@@ -294,8 +290,6 @@ class Guest(Client):
 
 def ram_file(size: int, *, sealed: bool = True) -> int:
     """A memfd as QEMU makes it."""
-    import fcntl
-
     fd = os.memfd_create("memory-backend-memfd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, size)
     if sealed:
