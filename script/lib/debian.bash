@@ -12,26 +12,35 @@ megabytes() { du -sm "$1" | cut -f1; }
 # The archive that this machine gets its Debian packages from; $ETHERLOOM_DEBIAN_MIRROR replaces it. apt reads its
 # sources itself, so that both of their formats are understood.
 debian_mirror() {
-  local uri=${ETHERLOOM_DEBIAN_MIRROR-}
-  [[ $uri ]] || uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 -E '/debian(/|$)') ||
-    die "apt's sources name no Debian archive; name one: ETHERLOOM_DEBIAN_MIRROR=URI script/${0##*/}"
+  local uri=${ETHERLOOM_DEBIAN_MIRROR-} uris
+  if [[ -z $uri ]]; then
+    uris=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 'Created-By: Packages')
+    uri=$(grep -m 1 -E '/debian(/|$)' <<<"$uris") ||
+      die "apt's sources name no Debian archive; name one: ETHERLOOM_DEBIAN_MIRROR=URI script/${0##*/}"
+  fi
   echo "${uri%/}"
 }
 
-# work NAME: holds the lock of $cache/NAME until this script ends, and makes the empty directory $work beside it, on the
-# same file system; it goes with the script, whatever ends it.
+# work NAME: holds the lock of $cache/NAME until this (sub)shell ends, and makes the empty directory $work beside it, on
+# the same file system; it goes with the shell, whatever ends that.
 work() {
-  mkdir -p "$cache/${1%/*}"
+  mkdir -p "$(dirname "$cache/$1")"
   exec {lock}>"$cache/$1.lock"
   flock "$lock"
   work=$(mktemp -d "$cache/$1.XXXXXX")
   trap 'rm -rf "$work"' EXIT
+  end_in_order
+}
+
+# A shell that a signal ends by itself runs no EXIT trap, and does not wait for a subshell that does.
+end_in_order() {
   trap 'exit 130' INT
   trap 'exit 143' TERM
 }
+end_in_order
 
-# packages SUITE PACKAGE...: downloads them and all that they depend on into $work/apt/archives. A backports suite leans on
-# its base.
+# packages SUITE PACKAGE...: downloads them and all that they depend on into $work/apt/archives. A backports suite comes
+# with its base.
 packages() {
   local suite=$1 apt=$work/apt each mirror keyring=/usr/share/keyrings/debian-archive-keyring.gpg options
   shift
@@ -56,6 +65,6 @@ packages() {
   )
   say "reading the package lists of $suite"
   apt-get "${options[@]}" update >&2
-  say "downloading $* and what they need"
+  say "downloading $* with all dependencies"
   apt-get "${options[@]}" --target-release "$suite" --download-only --yes install "$@" >&2
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ __all__ = ["boot"]
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+STANDARD_STREAMS = (0, 1, 2)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
@@ -109,11 +111,10 @@ def _machine(
     if initrd is not None and kernel is None:
         raise ConfigError("an initramfs without its kernel", origin="--initrd", allowed="--kernel and --initrd")
     found = Qemu.find(qemu)
-    if disk is not None:
-        booted = None
-    else:
-        booted = Kernel(kernel, initrd) if kernel is not None else Kernel.cached(suite)
-    return Machine(qemu=found, kernel=booted, disk=disk, devices=reached, memory=memory, accel=accel, append=append)
+    linux = Kernel(kernel, initrd) if kernel is not None else None
+    if linux is None and disk is None:
+        linux = Kernel.cached(suite)
+    return Machine(qemu=found, kernel=linux, disk=disk, devices=reached, memory=memory, accel=accel, append=append)
 
 
 class QemuProcess:
@@ -127,7 +128,7 @@ class QemuProcess:
         self._argv = argv
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._terminal: list[Any] | None = None
+        self._terminal: Terminal | None = None
         self.status = 0
 
     async def start(self, stop: Callable[[str], None]) -> None:
@@ -136,7 +137,7 @@ class QemuProcess:
         Raises:
             HostError: It cannot be started.
         """
-        self._terminal = _terminal_settings()
+        self._terminal = Terminal()
         try:
             self._process = await asyncio.create_subprocess_exec(*self._argv)
         except OSError as error:
@@ -151,19 +152,29 @@ class QemuProcess:
             self._watch.cancel()
             await end(self._process)
         if self._terminal is not None:
-            import termios
-
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._terminal)
+            self._terminal.restore()
 
     async def _wait(self, process: asyncio.subprocess.Process, stop: Callable[[str], None]) -> None:
         self.status = await process.wait()
         stop("QEMU has ended")
 
 
-def _terminal_settings() -> list[Any] | None:
-    """Those of the terminal, if stdin is one: QEMU makes it raw, and a QEMU that is killed leaves it so."""
-    if not sys.stdin.isatty():
-        return None
-    import termios
+class Terminal:
+    """How our standard streams are set now. QEMU changes it, and a QEMU that is killed leaves it changed."""
 
-    return termios.tcgetattr(sys.stdin)
+    def __init__(self) -> None:
+        self._blocking = [os.get_blocking(fd) for fd in STANDARD_STREAMS]
+        self._settings = None
+        if sys.stdin.isatty():
+            import termios
+
+            self._settings = termios.tcgetattr(sys.stdin)
+
+    def restore(self) -> None:
+        """Set them so again."""
+        for fd, blocking in zip(STANDARD_STREAMS, self._blocking, strict=True):
+            os.set_blocking(fd, blocking)
+        if self._settings is not None:
+            import termios
+
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)

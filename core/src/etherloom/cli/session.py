@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
 from etherloom.cli.events import DropWatch, Event, EventLog, Lines
 from etherloom.cli.screen import Screen
@@ -92,7 +92,7 @@ class Session:
                 json.dump({"clients": rows, "devices": devices}, report, indent=1)
 
     async def _main(
-        self, config: NetworkConfig, seconds: float | None, trace: IO[str] | None, events: IO[str] | None
+        self, config: NetworkConfig, seconds: float | None, trace: IO[str] | None, events: TextIO | None
     ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         loop = asyncio.get_running_loop()
         stopped: asyncio.Future[str] = loop.create_future()
@@ -116,7 +116,7 @@ class Session:
         with _signals(loop, stop, lambda: self._reload(loom, log)), _logging(held_back=held_back):
             drops = None
             try:
-                log.say("start", f"{len(config.clients)} net clients", clients=len(config.clients))
+                log.say("start", _count(len(config.clients), "net client"), clients=len(config.clients))
                 for warning in config.warnings:
                     log.say("warning", warning)
                 loom.network.observers.append(log)
@@ -194,7 +194,7 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[IO[str] | None]:
+def _opened(path: Path | None) -> Iterator[TextIO | None]:
     """A file to write, opened before anything is made.
 
     Raises:

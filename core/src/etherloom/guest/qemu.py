@@ -1,7 +1,7 @@
 """QEMU around our NICs: which QEMU, which guest, and the arguments that bring them together.
 
-A bus that QEMU reaches says so in its row (`GuestBusKind.qemu_device`). The machine is a `pc` of which only the disk, if
-any, the serial lines and our NICs are there, and its RAM is a memory file that QEMU shares with us.
+A bus that QEMU reaches says so in its row (`GuestBusKind.qemu_device`). The machine is a `pc` that has serial lines,
+our NICs and perhaps a disk, and whose RAM is a memory file that QEMU shares with us.
 
 `script/get-qemu` and `script/get-guest` put what they get where this module looks for it.
 """
@@ -153,11 +153,12 @@ class Machine:
 
 def devices(config: NetworkConfig, registry: Registry) -> list[dict[str, object]]:
     """A `-device` for each NIC of a network that QEMU can reach, in the network's order."""
-    found: list[dict[str, object]] = []
-    for client in config.clients:
-        if client.bus is not None and (device := registry.bus(client.bus.kind).qemu_device) is not None:
-            found.append({"id": client.name, **device(client.bus.options)})
-    return found
+    buses = [(client.name, client.bus) for client in config.clients if client.bus is not None]
+    return [
+        {"id": name, **device(bus.options)}
+        for name, bus in buses
+        if (device := registry.bus(bus.kind).qemu_device) is not None
+    ]
 
 
 async def end(process: asyncio.subprocess.Process) -> None:

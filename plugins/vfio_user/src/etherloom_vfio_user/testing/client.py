@@ -84,8 +84,8 @@ class Client:
         self.style = style
         self._pump = pump or (lambda: None)
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(bytes(path))
         self.socket.setblocking(pump is None)
+        self.socket.connect(bytes(path))
         self._ident = 0x1000
 
     def __enter__(self) -> Self:
@@ -168,7 +168,10 @@ class Client:
         ident, command, size, flags, error = HEADER.unpack(data)
         payload = b""
         while len(payload) < size - HEADER_BYTES:
-            payload += self.socket.recv(size - HEADER_BYTES - len(payload))
+            piece = self.socket.recv(size - HEADER_BYTES - len(payload))
+            if not piece:
+                raise EOFError
+            payload += piece
         return Reply(ident, command, flags, error, payload)
 
     # What every client does ---------------------------------------------------------------------------------------

@@ -1,0 +1,55 @@
+"""A guest under load for long: nothing is lost, and nothing gets stuck."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from .conftest import HOST, MEGABYTE, Stand
+
+pytestmark = [pytest.mark.qemu, pytest.mark.root, pytest.mark.slow]
+
+SOAK_S = 600
+WINDOW_S = 5  # Linux's transmit watchdog bites after 5 s without progress
+
+
+def test_a_gigabyte_arrives_from_the_guest(stand: Stand) -> None:
+    stand.run(stand.from_guest(1000))
+
+
+def test_a_gigabyte_arrives_in_the_guest(stand: Stand) -> None:
+    stand.run(stand.to_guest(1000))
+
+
+def test_ten_minutes_of_load_both_ways_never_stand_still(stand: Stand) -> None:
+    moved: Counter[str] = Counter()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The guest says first what it wants to do."""
+        direction = (await reader.readline()).decode().strip()
+        while True:
+            if direction == "send":
+                moved[direction] += len(await reader.read(MEGABYTE))
+            else:
+                writer.write(bytes(MEGABYTE // 10))
+                await writer.drain()
+                moved[direction] += MEGABYTE // 10
+
+    async def scenario() -> None:
+        async with await stand.serve(serve) as server:
+            port = server.sockets[0].getsockname()[1]
+            await stand.guest.check(
+                f"{{ echo send; cat /dev/zero; }} | nc {HOST} {port} >/dev/null 2>&1 &"
+                f" {{ echo receive; cat; }} </dev/ttyS0 | nc {HOST} {port} >/dev/null 2>&1 &"
+            )
+            for _ in range(SOAK_S // WINDOW_S):
+                before = moved.copy()
+                await asyncio.sleep(WINDOW_S)
+                assert moved["send"] > before["send"]
+                assert moved["receive"] > before["receive"]
+            await stand.guest.check("killall nc cat")
+        assert "WATCHDOG" not in await stand.guest.check("dmesg")
+
+    stand.run(scenario())
