@@ -51,7 +51,10 @@ class Nic(NicModel):
 def bus(kind, **more):
     return GuestBusKind(kind=kind, options=BusOptions, attach=lambda *_: Port(), summary="bus", **more)
 
-ROWS = [NicModelKind(kind="nic", options=NicOptions, init=lambda o, name, peer, context: Nic(name, context), summary="")]
+def init(options, name, peer, context):
+    return Nic(name, context)
+
+ROWS = [NicModelKind(kind="nic", options=NicOptions, init=init, summary="NIC")]
 BUSES = [bus("far"), bus("near", qemu_device=lambda options: {"driver": "near", "slot": options.slot})]
 Registry.discover = classmethod(lambda cls: Registry(nic_models=ROWS, guest_buses=BUSES))
 main()

@@ -295,12 +295,14 @@ def test_rewriting_enables_does_not_restart_the_rings_and_off_and_on_does(machin
     """R-16: QEMU restarts them at each write of CR."""
     machine.start()
     machine.hear(machine.nic.mac + bytes(54))
+    machine.send(bytes(60))
+    rings = machine.nic.receiver.ring, machine.nic.transmitter.normal
     machine.write(Reg.CR, Command.RE | Command.TE)
     machine.write(Reg.CPCR, CpCommand.RX | CpCommand.TX | CpCommand.RX_CHECKSUM)
-    assert machine.rx + 16 == machine.nic.receiver.ring.next
+    assert [machine.rx + 16, machine.tx + 16] == [ring.next for ring in rings]
     machine.write(Reg.CPCR, 0)
     machine.write(Reg.CPCR, CpCommand.RX | CpCommand.TX)
-    assert machine.rx == machine.nic.receiver.ring.next
+    assert [machine.rx, machine.tx] == [ring.next for ring in rings]
 
 
 @pytest.mark.parametrize("half", [0, 4])

@@ -382,6 +382,18 @@ def test_loopback_receives_own_frames_later_and_sends_nothing(machine: Machine) 
     assert Interrupt.TOK | Interrupt.TDU | Interrupt.ROK == machine.take_interrupts()
 
 
+def test_a_reset_forgets_frames_on_their_way_back(machine: Machine) -> None:
+    machine.start()
+    machine.write(Reg.TCR, 0x60000)
+    machine.poke(machine.buffers + 0x8000, MAC + frame()[6:])
+    machine.put(machine.tx, 0, OWN | FS | LS | 60, 0, machine.buffers + 0x8000)
+    machine.write(Reg.TPPOLL, Poll.NPQ)
+    machine.write(Reg.CR, Command.RST)
+    machine.start()
+    machine.loop.run_until_idle()
+    assert (0, 0) == (machine.nic.tally.rx_ok, machine.take_interrupts())
+
+
 def test_half_a_loopback_is_none(machine: Machine) -> None:
     machine.start()
     machine.write(Reg.TCR, 0x20000)

@@ -12,6 +12,23 @@ from etherloom_vfio_user.testing import QEMU_CAPABILITIES, Reply, Rig, Style
 OURS = {"capabilities": {"max_msg_fds": 16, "max_data_xfer_size": 8192, "pgsizes": 4096, "max_dma_maps": 65535}}
 
 
+WRONG: list[dict[str, object]] = [
+    {"max_msg_fds": "8"},
+    {"max_msg_fds": -1},
+    {"max_msg_fds": 17},
+    {"max_msg_fds": True},
+    {"max_msg_fds": 1.5},
+    {"max_data_xfer_size": "much"},
+    {"max_data_xfer_size": -1},
+    {"max_dma_maps": []},
+    {"pgsizes": "4096"},
+    {"pgsizes": 4095},
+    {"migration": 7},
+    {"migration": {"pgsize": "4096"}},
+    {"migration": {"pgsize": 4095}},
+]
+
+
 def said(reply: Reply) -> object:
     assert reply.payload.endswith(b"\0")
     return json.loads(reply.payload[VERSION.size : -1])
@@ -64,24 +81,7 @@ def test_unknown_and_missing_capabilities_are_fine(rig: Rig, text: bytes) -> Non
         VERSION.pack(0, 0) + b"\xff\xfe\0",
         VERSION.pack(0, 0) + b"[" * 8000 + b"\0",
         VERSION.pack(0, 0) + b'{"capabilities":{"max_msg_fds":' + b"9" * 5000 + b"}}\0",
-        *(
-            VERSION.pack(0, 0) + text_of(**capabilities)
-            for capabilities in (
-                {"max_msg_fds": "8"},
-                {"max_msg_fds": -1},
-                {"max_msg_fds": 17},
-                {"max_msg_fds": True},
-                {"max_msg_fds": 1.5},
-                {"max_data_xfer_size": "much"},
-                {"max_data_xfer_size": -1},
-                {"max_dma_maps": []},
-                {"pgsizes": "4096"},
-                {"pgsizes": 4095},
-                {"migration": 7},
-                {"migration": {"pgsize": "4096"}},
-                {"migration": {"pgsize": 4095}},
-            )
-        ),
+        *(VERSION.pack(0, 0) + text_of(**capabilities) for capabilities in WRONG),
     ],
     ids=lambda payload: repr(bytes(payload))[:60],
 )

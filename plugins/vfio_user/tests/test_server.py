@@ -16,6 +16,7 @@ from etherloom.plugins.registry import Registry
 from etherloom.testing import SECOND_NS, VirtualLoop
 from etherloom_vfio_user import KIND, VfioUserOptions, VfioUserPort
 from etherloom_vfio_user._intx import PATIENCE_NS
+from etherloom_vfio_user._server import EAGER_MAX, POLL_NS
 from etherloom_vfio_user._wire import ACCESS, Command
 from etherloom_vfio_user.testing import ProbeNic, Rig, Style
 
@@ -157,6 +158,31 @@ def test_clients_misbehaviour_is_logged_at_a_limited_rate(rig: Rig, caplog: pyte
     client.send(b"GET / HTTP/1.1\r\n\r\n")
     client.close()
     assert 2 == len(caplog.records)
+
+
+def test_loop_polls_for_a_driver_that_is_quick_and_sleeps_for_one_that_is_not(rig: Rig) -> None:
+    guest = rig.guest()
+    rig.polls.clear()
+    guest.read(1, 0, 1)
+    assert [rig.loop.clock.now_ns() + POLL_NS] == rig.polls
+    for _ in range(EAGER_MAX):
+        rig.loop.advance(SECOND_NS)
+        guest.read(1, 0, 1)
+    rig.polls.clear()
+    rig.loop.advance(SECOND_NS)
+    guest.read(1, 0, 1)
+    assert [] == rig.polls
+    guest.read(1, 0, 1)
+    assert [rig.loop.clock.now_ns() + POLL_NS] == rig.polls
+
+
+def test_loop_does_not_poll_for_writes_that_nobody_waits_for(rig: Rig) -> None:
+    guest = rig.guest()
+    rig.polls.clear()
+    guest.post(1, 0, b"x")
+    guest.post(1, 0, b"x")
+    rig.loop.run_until_idle()
+    assert [] == rig.polls
 
 
 # The device's own end -------------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ class Transmitter:
             return
         head, frames = NO_OFFLOAD, 1
         if command & OFFLOADS or vlan & TAG_INSERT or len(data) < FRAME_PAD:
-            data = bytearray(data)
+            data = data if isinstance(data, bytearray) else bytearray(data)
             tag = b"\x81\x00" + (vlan & 0xFFFF).to_bytes(2, "little") if vlan & TAG_INSERT else b""  # byte-swapped
             if not tag and data[12:14] == b"\x81\x00":
                 # Differs from QEMU, which does no offload behind a tag that is in the frame already: 8139cp asks

@@ -59,11 +59,14 @@ class Rig:
     Attributes:
         nic, port: The device and its place.
         path: Of the socket.
+        polls: Until when the server asked the loop to poll. In virtual time that would be a thousand idle turns each.
     """
 
     def __init__(self, loop: VirtualLoop, path: Path) -> None:
         self.loop, self.path = loop, path
         self.network = Network(loop, clock=loop.clock)
+        self.polls: list[int] = []
+        self.network.context.keep_polling = self.polls.append  # type: ignore[method-assign, assignment]
         self.nic = ProbeNic("nic", self.network.context)
         self.network.add(self.nic)
         self.port = self.network.own(self.nic, VfioUserPort(self.nic, self.network.context, path))
