@@ -83,7 +83,7 @@ def test_version_is_the_distributions(etherloom: Run) -> None:
 def test_every_command_that_is_listed_exists_and_explains_itself(etherloom: Run) -> None:
     listed = etherloom("--help").output.partition("Commands:\n")[2]
     names = [line.split()[0] for line in listed.splitlines()]
-    assert ["run", "check", "plugins", "clean"] == names
+    assert ["run", "boot", "check", "plugins", "clean"] == names
     assert [0] * 4 == [etherloom(name, "--help").exit_code for name in names]
 
 

@@ -185,3 +185,14 @@ def test_the_table_is_the_declaration() -> None:
         "| 10 | 6 | H | RW | 0 | wide |",
     ]
     assert expected == register_table(Device).splitlines()
+
+
+class Newer(Device):
+    def _command(self, value: int) -> None:
+        self.calls.append(("newer E", value))
+
+
+def test_a_subclass_may_override_a_hook() -> None:
+    device = Newer()
+    device.registers.write(0x09, b"\x07")
+    assert [("newer E", 7)] == device.calls

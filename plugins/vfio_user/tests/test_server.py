@@ -10,15 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from etherloom import ConfigError, HostError
+from etherloom import ConfigError, HostError, NetClient
 from etherloom.config import qemu
+from etherloom.config.options import describe
+from etherloom.kinds import NicModelKind
 from etherloom.plugins.registry import Registry
 from etherloom.testing import SECOND_NS, VirtualLoop
 from etherloom_vfio_user import KIND, VfioUserOptions, VfioUserPort
 from etherloom_vfio_user._intx import PATIENCE_NS
 from etherloom_vfio_user._server import EAGER_MAX, POLL_NS
 from etherloom_vfio_user._wire import ACCESS, Command
-from etherloom_vfio_user.testing import ProbeNic, Rig, Style
+from etherloom_vfio_user.testing import Guest, ProbeNic, Rig, Style
+
+
+def unused(*_: object) -> NetClient:
+    raise AssertionError
 
 
 def served(rig: Rig, path: Path) -> VfioUserPort:
@@ -234,6 +240,19 @@ def test_devices_side_by_side_do_not_hear_each_others_guests(rig: Rig, tmp_path:
 # The plugin -----------------------------------------------------------------------------------------------------------
 
 
+def test_contract_attach_puts_a_device_into_a_guest_and_close_takes_it_out(rig: Rig, tmp_path: Path) -> None:
+    nic = ProbeNic("other", rig.network.context)
+    rig.network.add(nic)
+    model = NicModelKind(kind="probe", options=VfioUserOptions, init=unused, summary="")
+    port = KIND.attach(VfioUserOptions(socket=tmp_path / "other.sock"), nic, model, rig.network.context)
+    with Guest(tmp_path / "other.sock", pump=rig.loop.run_until_idle) as guest:
+        assert b"\xf4\x1a" == guest.read(7, 0, 2)
+        assert port.info.endswith("connected")
+        port.close()
+        assert guest.hung_up()
+    assert (1, None, False) == (nic.resets, nic.dma.memory, nic.irq.asserted)
+
+
 def test_bus_is_found_by_name_and_its_socket_is_an_option_of_the_nic(tmp_path: Path) -> None:
     registry = Registry.discover()
     assert KIND is registry.bus("vfio-user")
@@ -247,3 +266,9 @@ def test_bus_is_found_by_name_and_its_socket_is_an_option_of_the_nic(tmp_path: P
 def test_socket_is_mandatory() -> None:
     with pytest.raises(ConfigError, match="socket"):
         qemu.parse(["-device", "rtl8139,bus=vfio-user"], Registry.discover())
+
+
+def test_readme_has_the_options_table() -> None:
+    rows = [f"| `{o.name}` | {o.type} | {o.default} | {o.help} |" for o in describe(KIND)]  # type: ignore[arg-type]
+    table = "\n".join(["| option | type | default | what |", "|---|---|---|---|", *rows])
+    assert table in Path(__file__).parents[1].joinpath("README.md").read_text()

@@ -20,6 +20,7 @@ writes. All values are little-endian.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from enum import Enum, IntFlag
 from typing import Any, TypeAlias, TypeVar, overload
@@ -76,7 +77,7 @@ class Register:
         self.reader: Callable[[Any], int] | None = None
 
     def on_write(self, method: Method) -> Method:
-        """Decorate `method(self, value)`, called after a guest's write.
+        """Decorate `method(self, value)`, called after a guest's write; a subclass may override it.
 
         `value` is the register's new value, or for a write-only one what was written.
         """
@@ -127,9 +128,65 @@ def registers_of(model: type) -> list[Register]:
     return sorted(found.values(), key=lambda register: register.offset)
 
 
+Hook: TypeAlias = Callable[[Any, int], None]
+
 # What one guest access writes to one register: which bytes of the access (first, last), where they belong in the
 # register (shift, in bits), and the mask of what they reach there.
-Step: TypeAlias = tuple[Register, int, int, int, int]
+Step: TypeAlias = tuple[Register, Hook | None, int, int, int, int]
+
+
+class Layout:
+    """The registers of a model class, as tables; an access is keyed by offset << 4 | size.
+
+    Attributes:
+        registers: By offset.
+        computed: Accesses that must compute something first: registers and their readers.
+        stored: Writes that merely store, and the hook to call then.
+    """
+
+    def __init__(self, model: type, size: int) -> None:
+        self.registers = registers_of(model)
+        self.computed: dict[int, list[tuple[Register, Callable[[Any], int]]]] = {}
+        self.stored: dict[int, tuple[Register, Hook | None]] = {}
+        self._writers = {r: _method(model, r.writer) for r in self.registers if r.writer is not None}
+        self._plans: dict[int, tuple[Step, ...]] = {}
+        for register in self.registers:
+            if register.plain:
+                key = register.offset << 4 | register.width
+                self.stored[key] = register, self._writers.get(register)
+            if register.reader is not None:
+                reader = _method(model, register.reader)
+                for width in (1, 2, 4, 8):
+                    for offset in range(max(0, register.offset - width + 1), min(size, register.end)):
+                        self.computed.setdefault(offset << 4 | width, []).append((register, reader))
+
+    def touched(self, offset: int, size: int) -> Iterator[Register]:
+        """The registers that an access overlaps."""
+        return (r for r in self.registers if r.offset < offset + size and offset < r.end)
+
+    def plan(self, offset: int, size: int) -> tuple[Step, ...]:
+        """What a write does, register by register; at most four for each offset are kept."""
+        key = offset << 4 | size
+        if key not in self._plans:
+            self._plans[key] = tuple(self._steps(offset, size))
+        return self._plans[key]
+
+    def _steps(self, offset: int, size: int) -> Iterator[Step]:
+        for register in self.touched(offset, size):
+            low, high = max(offset, register.offset), min(offset + size, register.end)
+            shift = 8 * (low - register.offset)
+            lanes = ((1 << 8 * (high - low)) - 1) << shift
+            writer = self._writers.get(register)
+            if register.writable or writer is not None:
+                yield register, writer, low - offset, high - offset, shift, register.writable & lanes
+
+
+def _method(model: type, hook: Callable[..., Any]) -> Any:
+    """What a subclass has made of a hook, which is declared as a function and known by its name from there on."""
+    return getattr(model, hook.__name__)
+
+
+layout_of: Callable[[type, int], Layout] = functools.cache(Layout)  # once a class, not once a device
 
 
 class RegisterFile:
@@ -142,70 +199,45 @@ class RegisterFile:
 
     def __init__(self, device: object, size: int) -> None:
         self._device = device
-        self._registers = registers_of(type(device))
+        self._layout = layout_of(type(device), size)
         self.size = size
         self.shadow = bytearray(size + 7)  # an access at the last byte may be 8 wide
-        self._plans: dict[int, tuple[Step, ...]] = {}
-        # Accesses, as offset << 4 | size: those that must compute something first, and those that merely store.
-        self._computed: dict[int, tuple[Register, ...]] = {}
-        self._stored: dict[int, Register] = {}
-        for register in self._registers:
-            if register.plain:
-                self._stored[register.offset << 4 | register.width] = register
-        for key in (offset << 4 | width for offset in range(size) for width in (1, 2, 4, 8)):
-            if computed := tuple(r for r in self._touched(key >> 4, key & 0xF) if r.reader is not None):
-                self._computed[key] = computed
         self.reset()
 
     def reset(self) -> None:
         """Every register to its power-on value; no hooks run."""
         self.shadow[:] = bytes(len(self.shadow))
-        for register in self._registers:
+        for register in self._layout.registers:
             self.shadow[register.offset : register.end] = register.reset.to_bytes(register.width, "little")
 
     def read(self, offset: int, size: int) -> bytes:
         """A guest's read of 1, 2, 4 or 8 bytes at any offset within the space."""
-        for register in self._computed.get(offset << 4 | size, ()):
-            if register.reader is not None:
-                register.__set__(self._device, register.reader(self._device))
+        for register, reader in self._layout.computed.get(offset << 4 | size, ()):
+            register.__set__(self._device, reader(self._device))
         return bytes(self.shadow[offset : offset + size])
 
     def write(self, offset: int, data: bytes) -> None:
         """A guest's write of as many at any offset; each register it touches is written once, in order of offset."""
-        key = offset << 4 | len(data)
-        register = self._stored.get(key)
-        if register is not None:
+        layout = self._layout
+        stored = layout.stored.get(offset << 4 | len(data))
+        if stored is not None:
+            register, writer = stored
             self.shadow[offset : register.end] = data
-            if register.writer is not None:
-                register.writer(self._device, int.from_bytes(data, "little"))
+            if writer is not None:
+                writer(self._device, int.from_bytes(data, "little"))
             return
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = tuple(self._plan(offset, len(data)))
-        for register, first, last, shift, writable in plan:
-            if register.allow is None or register.allow(self._device):
-                self._write(register, int.from_bytes(data[first:last], "little") << shift, writable)
-
-    def _write(self, register: Register, value: int, writable: int) -> None:
-        if register.access is not Access.WO:
-            old = int.from_bytes(self.shadow[register.offset : register.end], "little")
-            value &= writable
-            value = old & ~value if register.access is Access.W1C else old & ~writable | value
-            self.shadow[register.offset : register.end] = value.to_bytes(register.width, "little")
-        if register.writer is not None:
-            register.writer(self._device, value)
+        for register, writer, first, last, shift, writable in layout.plan(offset, len(data)):
+            if register.allow is not None and not register.allow(self._device):
+                continue
+            value = int.from_bytes(data[first:last], "little") << shift
+            if register.access is not Access.WO:
+                old = int.from_bytes(self.shadow[register.offset : register.end], "little")
+                value &= writable
+                value = old & ~value if register.access is Access.W1C else old & ~writable | value
+                self.shadow[register.offset : register.end] = value.to_bytes(register.width, "little")
+            if writer is not None:
+                writer(self._device, value)
 
     def covering(self, offset: int) -> Register | None:
         """The register that a byte belongs to."""
-        return next(iter(self._touched(offset, 1)), None)
-
-    def _touched(self, offset: int, size: int) -> Iterator[Register]:
-        return (r for r in self._registers if r.offset < offset + size and offset < r.end)
-
-    def _plan(self, offset: int, size: int) -> Iterator[Step]:
-        for register in self._touched(offset, size):
-            low, high = max(offset, register.offset), min(offset + size, register.end)
-            shift = 8 * (low - register.offset)
-            lanes = ((1 << 8 * (high - low)) - 1) << shift
-            if register.writable or register.writer is not None:
-                yield register, low - offset, high - offset, shift, register.writable & lanes
+        return next(self._layout.touched(offset, 1), None)

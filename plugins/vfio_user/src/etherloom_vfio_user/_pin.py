@@ -14,8 +14,6 @@ __all__ = ["Pin"]
 
 DATA, ACTION = 0x07, 0x38  # of SET_IRQS' flags
 
-CANNOT_POLL = "the client wants to unmask by eventfd"
-
 
 class OneShot(Protocol):
     """A timer, as of `Context.timer`; its callback is the pin's `timer`."""
@@ -29,24 +27,20 @@ class Pin:
 
     Args:
         timer: See `OneShot`.
-
-    Attributes:
-        fired: Signals given.
     """
 
     def __init__(self, timer: OneShot) -> None:
-        self.intx = Intx()
-        self.fired = 0
+        self._intx = Intx()
         self._timer = timer
         self._trigger = -1
 
     def line(self, asserted: bool) -> None:
         """An edge, from the device."""
-        self._do(self.intx.rise() if asserted else self.intx.fall())
+        self._do(self._intx.rise() if asserted else self._intx.fall())
 
     def timer(self) -> None:
         """The timer has fired."""
-        self._do(self.intx.timer())
+        self._do(self._intx.timer())
 
     def close(self) -> None:
         """Let go of the eventfd."""
@@ -96,7 +90,7 @@ class Pin:
             # From KVM, so that a guest's end of interrupt costs no message. QEMU copes without: it warns, and says
             # UNMASK by message as it does without KVM.
             if fds:
-                raise Refusal(errno.EINVAL, CANNOT_POLL)
+                raise Refusal(errno.EINVAL)
         elif fds:
             self._connect(fds)
         else:
@@ -110,11 +104,11 @@ class Pin:
         os.set_blocking(fds[0], False)
         self._drop_trigger()
         self._trigger = fds.pop()
-        self._do(self.intx.connect())
+        self._do(self._intx.connect())
 
     def _disconnect(self) -> None:
         self._drop_trigger()
-        self._do(self.intx.disconnect())
+        self._do(self._intx.disconnect())
 
     def _drop_trigger(self) -> None:
         if self._trigger != -1:
@@ -123,9 +117,9 @@ class Pin:
 
     def _obey(self, action: int) -> None:
         if action == IrqAction.UNMASK:
-            self._do(self.intx.unmask())
+            self._do(self._intx.unmask())
         elif action == IrqAction.MASK:
-            self._do(self.intx.mask())
+            self._do(self._intx.mask())
         elif self._trigger != -1:
             self._fire()
 
@@ -138,7 +132,6 @@ class Pin:
             self._timer.cancel()
 
     def _fire(self) -> None:
-        self.fired += 1
         try:
             os.eventfd_write(self._trigger, 1)
         except BlockingIOError:
