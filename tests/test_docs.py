@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from etherloom import Context, NetClient
+from etherloom.config import toml
+from etherloom.plugins.registry import Registry
 from etherloom.testing import check_net_client
 
 CHECKOUT = Path(__file__).parents[1]
@@ -67,10 +69,17 @@ def expect_as_shown(shown: list[tuple[str, str]], cwd: Path) -> None:
 
 
 def test_the_readme_shows_what_check_prints(tmp_path: Path) -> None:
-    (config,) = blocks(README, "toml")
+    config, _ = blocks(README, "toml")
     (tmp_path / "lab.toml").write_text(config)
     _, *checks = blocks(README, "console")
     expect_as_shown(commands("".join(checks)), tmp_path)
+
+
+def test_the_readmes_nic_fits_its_network() -> None:
+    config, nic = blocks(README, "toml")
+    registry = Registry.discover()
+    clients = toml.parse(config + nic, registry, file="README.md").clients
+    assert [("p2", "hubport"), ("n0", "rtl8139")] == [(client.name, client.kind) for client in clients[-2:]]
 
 
 def test_the_readme_begins_with_scripts_that_are_there() -> None:

@@ -27,7 +27,6 @@ class Mailbox(NicModel):
 
     identity = PciIdentity(vendor=0x1234, device=0x0001)
     bars = (Bar(64),)
-    register_bytes = 64
     haste_ns = 0
 
     CONTROL = Register(0x00, 4, "run, reset", writable=RUN | RESET)

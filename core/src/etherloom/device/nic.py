@@ -40,7 +40,7 @@ class NicModel(NetClient):
         writable: Bits of COMMAND that a guest can set.
 
     Attributes:
-        identity, bars, register_bytes: A model says them as class attributes. Every BAR shows the one register space.
+        identity, bars: A model says them as class attributes. Every BAR shows the one register space, as far as it goes.
         registers, pci, dma, irq: The device's parts.
         port: Its place in a guest; None while it is in none.
         sleeping: The function is in a power state below D0, where it does no DMA, has no interrupt and answers to its
@@ -51,7 +51,6 @@ class NicModel(NetClient):
 
     identity: ClassVar[PciIdentity]
     bars: ClassVar[tuple[Bar, ...]]
-    register_bytes: ClassVar[int] = 256
 
     def __init__(
         self,
@@ -76,7 +75,7 @@ class NicModel(NetClient):
             on_change=self._pci_changed,
         )
         self.dma = Dma(self.pci.may_master)
-        self.registers = RegisterFile(self, self.register_bytes)
+        self.registers = RegisterFile(self, max(bar.size for bar in self.bars))
 
     @property
     def info(self) -> str:

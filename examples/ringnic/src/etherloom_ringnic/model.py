@@ -54,7 +54,6 @@ class RingNic(NicModel):
 
     identity = PciIdentity(vendor=0x1234, device=0x4E52)  # no vendor's, and no guest's driver looks for it
     bars = (Bar(64),)
-    register_bytes = 64
 
     ID = Register(0x00, 4, "spells RING", reset=0x474E4952, access=Access.RO)
     CONTROL = Register(0x04, 4, "what runs", bits=Control, writable=Control.RX | Control.TX | Control.RESET)
