@@ -40,7 +40,7 @@ class NicModel(NetClient):
         writable: Bits of COMMAND that a guest can set.
 
     Attributes:
-        identity, bars: A model says them as class attributes. Every BAR shows the one register space, as far as it goes.
+        identity, bars: A model says them as class attributes. Every BAR shows the same registers, as far as it goes.
         registers, pci, dma, irq: The device's parts.
         port: Its place in a guest; None while it is in none.
         sleeping: The function is in a power state below D0, where it does no DMA, has no interrupt and answers to its
