@@ -294,3 +294,14 @@ def test_an_init_that_raises_half_way_leaves_no_callback_behind(virtual_loop: Vi
     network.release_strays()
     virtual_loop.run_until_idle()
     assert [] == ran
+
+
+def test_a_paused_client_that_fails_is_not_told_to_resume(
+    virtual_loop: VirtualLoop, network: Network, one: MemoryPeer, other: GatheringPeer
+) -> None:
+    other.block()
+    assert not one.send(bytes(60))
+    network.fail(one, BOOM)
+    other.unblock()
+    virtual_loop.run_until_idle()
+    assert (1, 0) == (one.closes, one.resumes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from etherloom import VNET_HEADER_BYTES, Drop, Network, Offload
+from etherloom import FRAME_MAX, VNET_HEADER_BYTES, Drop, Network, Offload
+from etherloom.net.offload import GsoType, VnetFlag, VnetHeader
 from etherloom.testing import VirtualLoop
 from etherloom.testing.pytest_plugin import MakeMemoryPeer
 
@@ -121,3 +122,11 @@ def test_nobody_costs_an_offload_that_nobody_has(network: Network, memory_peer: 
     cell = network.cell(one)
     assert cell is not None
     assert () == cell.blockers
+
+
+def test_a_giant_is_refused_whatever_its_header_asks(memory_peer: MakeMemoryPeer) -> None:
+    """C-31, on the way to where headers are taken off: segments of a giant would each be small enough."""
+    headed, plain = memory_peer("headed", vnet=True), memory_peer("plain", "headed")
+    tcp = VnetHeader(flags=VnetFlag.NEEDS_CSUM, gso_type=GsoType.TCPV4, gso_size=1448, csum_start=34, csum_offset=16)
+    headed.send(tcp.pack() + bytes(FRAME_MAX + 1))
+    assert ([], {Drop.GIANT: 1}) == (plain.received, headed.counters.drops)

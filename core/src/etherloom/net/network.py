@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from etherloom.client import NetClient
 from etherloom.context import Context
 from etherloom.counters import Drop
-from etherloom.errors import ConfigError, UsageError
+from etherloom.errors import ConfigError, EtherloomError, UsageError
 from etherloom.loop.clock import Clock
 from etherloom.net import paths, wiring
 from etherloom.net.inlet import Inlet, inlet_of
@@ -116,7 +116,7 @@ class Network:
 
     def resume(self, source: NetClient) -> None:
         """Let a paused source go on."""
-        if source._paused:
+        if source._paused and source.failure is None:
             source._paused = False
             self.call(source, source.resume)
 
@@ -209,7 +209,11 @@ class Network:
             log.error("%s raised after it was taken down: %s", client.name, error, exc_info=error)
             return
         client.failure = error
-        log.error("%s is taken down: %s: %s", client.name, type(error).__name__, error, exc_info=error)
+        # What a person can act on says so by itself; anything else is a bug, and wants its traceback.
+        if isinstance(error, EtherloomError):
+            log.error("%s is taken down: %s", client.name, error)
+        else:
+            log.error("%s is taken down: %s: %s", client.name, type(error).__name__, error, exc_info=error)
         client.link_up = False
         self._shut_down(client, Drop.RECEIVER_ERROR)
         self._touch(client)

@@ -156,8 +156,9 @@ def completing(source: NetClient, onward: Send, *, keep_header: bool, checksums:
     start = 0 if keep_header else VNET_HEADER_BYTES
 
     def send(frame: Frame) -> bool:
-        if len(frame) < VNET_HEADER_BYTES + FRAME_MIN:
-            return _refuse(source, len(frame) - VNET_HEADER_BYTES)
+        size = len(frame) - VNET_HEADER_BYTES
+        if not FRAME_MIN <= size <= FRAME_MAX:
+            return _refuse(source, size)
         if not frame[1] and (checksums or not frame[0]):  # byte 0: flags, byte 1: segmentation
             return onward(frame[start:])
         try:
