@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable
-
 from bench.harness import Benchmark, Goal
+from bench.process import alone
 
 __all__ = ["BENCHMARKS"]
 
-
-def _alone(function: str, *arguments: int) -> Callable[[float], float]:
-    """A function of `bench.alone`, called in a fresh process."""
-
-    def measure(_: float) -> float:
-        command = [sys.executable, "-m", "bench.alone", function, *map(str, arguments)]
-        return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-
-    return measure
+MODULE = "bench.alone"
 
 
 BENCHMARKS = (
@@ -26,7 +15,7 @@ BENCHMARKS = (
         "hub-ports",
         "one sender on a hub of memory peers, cost per delivered frame",
         "ns",
-        {"64 ports": _alone("delivery_ns", 64), "4 ports": _alone("delivery_ns", 4)},
+        {"64 ports": alone(MODULE, "delivery_ns", 64), "4 ports": alone(MODULE, "delivery_ns", 4)},
         (Goal("4 ports", 1.2, 1.0),),
         more_is_better=False,
     ),
@@ -34,7 +23,7 @@ BENCHMARKS = (
         "clients-time",
         "1,000 net clients from a TOML file, from reading it to a wired network",
         "s",
-        {"etherloom": _alone("clients_seconds", 1000)},
+        {"etherloom": alone(MODULE, "clients_seconds", 1000)},
         (Goal("", 1.5, 0.5),),
         more_is_better=False,
     ),
@@ -42,7 +31,7 @@ BENCHMARKS = (
         "clients-memory",
         "1,000 net clients from a TOML file, memory of each",
         "KiB",
-        {"etherloom": _alone("clients_kib", 1000)},
+        {"etherloom": alone(MODULE, "clients_kib", 1000)},
         (Goal("", 20, 8),),
         more_is_better=False,
     ),
@@ -50,7 +39,7 @@ BENCHMARKS = (
         "clients-process",
         "1,000 net clients from a TOML file, memory of the whole process",
         "MiB",
-        {"etherloom": _alone("process_mib", 1000)},
+        {"etherloom": alone(MODULE, "process_mib", 1000)},
         more_is_better=False,
     ),
 )

@@ -21,7 +21,7 @@ import attrs
 from etherloom.cli import main
 from etherloom.config.options import option
 from etherloom.device import NicModel
-from etherloom.device.pci import PciIdentity
+from etherloom.device.pci import Bar, PciIdentity
 from etherloom.kinds import GuestBusKind, NicModelKind
 from etherloom.plugins.registry import Registry
 
@@ -40,7 +40,7 @@ class Port:
 
 class Nic(NicModel):
     identity = PciIdentity(vendor=1, device=2, class_code=0x020000)
-    bars = ()
+    bars = (Bar(256),)
     def __init__(self, name, context):
         super().__init__(name, context, mac=bytes(6))
     def receive(self, frame):

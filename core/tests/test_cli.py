@@ -84,7 +84,7 @@ def test_every_command_that_is_listed_exists_and_explains_itself(etherloom: Run)
     listed = etherloom("--help").output.partition("Commands:\n")[2]
     names = [line.split()[0] for line in listed.splitlines()]
     assert ["run", "boot", "check", "plugins", "clean"] == names
-    assert [0] * 4 == [etherloom(name, "--help").exit_code for name in names]
+    assert [0] * 5 == [etherloom(name, "--help").exit_code for name in names]
 
 
 def test_run_teaches_with_qemus_arguments(etherloom: Run) -> None:
