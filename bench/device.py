@@ -131,7 +131,7 @@ def receive_fps(size: int) -> float:
 
 
 def large_send_gbytes() -> float:
-    """Gigabytes per second of guest data that leave as large sends of 65,000 bytes towards a peer that takes them whole.
+    """Gigabytes per second of guest data that leave as large sends of 65,000 bytes to a peer that takes them whole.
 
     The driver here is three lines over the ring: the reference driver's buffers hold one frame.
     """

@@ -9,7 +9,7 @@ import sys
 from bench.harness import Benchmark, Goal
 from bench.process import alone
 from bench.stage import HOSTS, IFNAME, MACS, etherloom_command
-from bench.traffic import ping_round_trips_us
+from bench.traffic import ping_from
 from etherloom_tap.lab import Lab
 
 __all__ = ["BENCHMARKS"]
@@ -34,7 +34,7 @@ def ping_microseconds(seconds: float) -> float:
             assert run.stdout is not None
             while '"ready"' not in run.stdout.readline():
                 pass
-            return ping_round_trips_us(end, HOSTS[1], seconds, back_to_back=False)
+            return ping_from(end, HOSTS[1], seconds, back_to_back=False)
         finally:
             os.close(fd)
 

@@ -9,8 +9,9 @@ import subprocess
 import time
 
 from bench.stage import IFNAME, Stage, compiled, tool
+from etherloom_tap.lab import Namespace
 
-__all__ = ["ping_microseconds", "tcp_gbps", "udp_fps"]
+__all__ = ["ping_from", "ping_microseconds", "tcp_gbps", "udp_fps"]
 
 PAYLOAD_BYTES = 22  # of a 64-byte frame: 14 Ethernet, 20 IPv4, 8 UDP
 
@@ -39,7 +40,12 @@ def tcp_gbps(stage: Stage, seconds: float) -> float:
 
 
 def ping_microseconds(stage: Stage, seconds: float, *, back_to_back: bool) -> float:
-    """Median round trip: every 2 ms, or the next as soon as the answer is there."""
+    """Median round trip between the ends; see `ping_from`."""
+    return ping_from(stage.a, stage.target, seconds, back_to_back=back_to_back)
+
+
+def ping_from(namespace: Namespace, target: str, seconds: float, *, back_to_back: bool) -> float:
+    """Median round trip in microseconds: every 2 ms, or the next as soon as the answer is there."""
     pace = ["-A"] if back_to_back else ["-i", "0.002"]
-    said = stage.a.run([tool("ping"), *pace, "-w", f"{max(1, round(seconds))}", stage.target], check=True)
+    said = namespace.run([tool("ping"), *pace, "-w", f"{max(1, round(seconds))}", target], check=True)
     return statistics.median(float(ms) for ms in re.findall(r"time=([0-9.]+) ms", said.stdout)) * 1000

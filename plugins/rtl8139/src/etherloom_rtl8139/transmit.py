@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Transmitter"]
 
 TES: Final = 1 << 23
-STATUS: Final = 1 << 25 | TES | 1 << 22 | 1 << 21 | 1 << 20  # UNF, TES, OWC, LNKF, EXC: as they come back
+STATUS: Final = 1 << 25 | TES | 0x7F << 16  # UNF, TES, OWC, LNKF, EXC and the collisions: as they come back
 OFFLOADS: Final = LGSEN | IPCS | UDPCS | TCPCS
 LENGTH_MASK: Final = 0xFFFF
 TAG_INSERT: Final = 1 << 17
