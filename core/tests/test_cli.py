@@ -41,9 +41,12 @@ class Hooks:
 
     made: Sequence[str] = ()
     left_over: Sequence[str] = ()
+    refusal: Exception | None = None
 
     @hookimpl
     def clean_host(self) -> list[str]:
+        if self.refusal is not None:
+            raise self.refusal
         return list(self.left_over)
 
 
@@ -84,7 +87,7 @@ def test_every_command_that_is_listed_exists_and_explains_itself(etherloom: Run)
     listed = etherloom("--help").output.partition("Commands:\n")[2]
     names = [line.split()[0] for line in listed.splitlines()]
     assert ["run", "boot", "check", "plugins", "clean"] == names
-    assert [0] * 5 == [etherloom(name, "--help").exit_code for name in names]
+    assert [0] * len(names) == [etherloom(name, "--help").exit_code for name in names]
 
 
 def test_run_teaches_with_qemus_arguments(etherloom: Run) -> None:
@@ -153,7 +156,18 @@ def test_a_refusal_of_the_host_is_exit_code_1_and_nothing_is_left(etherloom: Run
     assert 1 == result.exit_code
     assert f"etherloom: {refusal}" == result.stderr.splitlines()[-1]
     assert ["a"] == hooks.made
-    assert "ready" not in result.stdout
+
+
+def test_of_a_network_that_the_host_refuses_nothing_is_told_but_why(etherloom: Run) -> None:
+    """C-09: not even that it has a client without a peer."""
+    result = etherloom("run", "-netdev", "mem,id=b,refuse=on")
+    refusal = "etherloom: cannot open /dev/net/tun: Operation not permitted; run as root (-netdev mem,id=b,refuse=on)\n"
+    assert ("", refusal) == (result.stdout, result.stderr)
+
+
+def test_run_explains_its_exit_codes(etherloom: Run) -> None:
+    said = etherloom("run", "--help").stdout.partition("Exit codes:\n")[2].splitlines()
+    assert ["0", "1", "2"] == [line.split()[0] for line in said[:3]]
 
 
 def test_clean_prints_what_each_plugin_removed(etherloom: Run, hooks: Hooks) -> None:
@@ -166,3 +180,30 @@ def test_clean_prints_what_each_plugin_removed(etherloom: Run, hooks: Hooks) -> 
 
 def test_clean_says_so_when_there_is_nothing_to_remove(etherloom: Run) -> None:
     assert "nothing to remove\n" == etherloom("clean").stdout
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (HostError("remove br0", 1, remedy="run as root"), "cannot remove br0: Operation not permitted; run as root"),
+        (KeyError("br0"), "KeyError: 'br0'"),
+    ],
+)
+def test_a_clean_that_is_refused_is_one_line_and_exit_code_1(
+    etherloom: Run, hooks: Hooks, refusal: Exception, said: str
+) -> None:
+    hooks.refusal = refusal
+    result = etherloom("clean")
+    expected = f"etherloom: mem [the embedding program]: {said}\n"
+    assert (1, "", expected) == (result.exit_code, result.stdout, result.stderr)
+
+
+def test_clean_names_a_plugin_that_could_not_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_: object) -> MemoryPeer:
+        raise AssertionError("cleaning makes no client")
+
+    torn = NetClientKind(kind="torn", options=MemOptions, init=init, summary="its hooks are none", hooks=object())
+    monkeypatch.setattr(Registry, "discover", classmethod(lambda _: Registry([torn])))
+    result = CliRunner().invoke(main, ["clean"])
+    assert (1, "", 1) == (result.exit_code, result.stdout, result.stderr.count("\n"))
+    assert result.stderr.startswith("etherloom: not asked: hooks <object object")

@@ -35,6 +35,8 @@ def told() -> Told:
 @pytest.fixture
 def log(network: Network, told: Told) -> EventLog:
     log = EventLog(told, network.context.clock.now_ns)
+    log.begin()
+    log.quiet = True
     network.observers.append(log)
     return log
 
@@ -146,3 +148,14 @@ client     kind  tx frames   tx bytes  rx frames   rx bytes  drops
 a                        0          0      1,000  1,500,000  2 refused
 long-name            1,000  1,500,000          0          0  0"""
     assert expected == summary(snapshot(network))
+
+
+def test_what_was_said_before_the_network_is_up_is_told_then_with_its_own_time(
+    network: Network, virtual_loop: VirtualLoop, told: Told
+) -> None:
+    log = EventLog(told, network.context.clock.now_ns)
+    log.say("start", "one")
+    virtual_loop.advance(SECOND_NS)
+    assert [] == told
+    log.begin()
+    assert [Event(0.0, "start", "one", {})] == told

@@ -18,7 +18,7 @@ import pytest
 PROGRAM = """
 import os, sys
 import attrs
-from etherloom import NetClientKind
+from etherloom import HostError, NetClientKind
 from etherloom.cli import main
 from etherloom.config.options import option
 from etherloom.plugins.registry import Registry
@@ -28,6 +28,7 @@ from etherloom.testing import MemoryPeer
 class Options:
     sends: int = option(default=0, help="frames to send at once")
     dies: bool = option(default=False, help="raise in start")
+    refused: bool = option(default=False, help="be refused by the host in start")
     hangs: bool = option(default=False, help="never return from close")
     netdev: str | None = option(default=None, help="peer")
 
@@ -36,6 +37,8 @@ class Mem(MemoryPeer):
         self.send_all([bytes(60)] * self.options.sends)
         if self.options.dies:
             raise ValueError("no more")
+        if self.options.refused:
+            raise HostError("run the script", 1)
     def close(self):
         print("closed", self.name, file=sys.stderr, flush=True)
         while self.options.hangs:
@@ -51,13 +54,21 @@ Registry.discover = classmethod(lambda cls: Registry(ROWS))
 main()
 """
 
+# Of a session of its own: the terminal on stdin becomes its controlling one; the hang-up is ignored, as by nohup.
+TAKE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+IGNORE_SIGHUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+
 
 class Process:
     """One `etherloom run`. Reads its lines as they come, so that nothing is ever slept for."""
 
-    def __init__(self, *arguments: str, stdout: int = subprocess.PIPE) -> None:
-        command = [sys.executable, "-c", PROGRAM, "run", *arguments]
-        self.process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    def __init__(
+        self, *arguments: str, prelude: str = "", stdin: int | None = None, stdout: int = subprocess.PIPE
+    ) -> None:
+        command = [sys.executable, "-c", prelude + PROGRAM, "run", *arguments]
+        self.process = subprocess.Popen(
+            command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, start_new_session=bool(prelude)
+        )
 
     def events(self) -> Iterator[dict[str, Any]]:
         assert self.process.stdout is not None
@@ -130,6 +141,16 @@ def test_a_client_that_fails_is_an_event_and_the_others_run_on(start: Any) -> No
     assert 0 == run.end()[0]
 
 
+def test_a_client_that_the_host_refuses_later_is_an_event_and_one_line(start: Any) -> None:
+    run = start("--json", "-netdev", "mem,id=a,refused=on", "-netdev", "mem,id=b")
+    failed = run.until("failed")
+    assert ("a", "HostError: cannot run the script: Operation not permitted") == (failed["client"], failed["error"])
+    run.process.send_signal(signal.SIGTERM)
+    code, stderr = run.end()
+    refusal = "etherloom: a is taken down: cannot run the script: Operation not permitted"
+    assert (0, [refusal, "closed a", "closed b"]) == (code, stderr.splitlines())
+
+
 def test_without_a_terminal_there_is_a_line_per_event_and_a_summary_on_stderr(start: Any) -> None:
     run = start("--for", "0", "-netdev", "mem,id=a,sends=2")
     stdout, stderr = run.process.communicate(timeout=20)
@@ -161,6 +182,60 @@ def test_sighup_reads_the_file_again_and_touches_only_what_differs(start: Any, t
     assert f"{lab}: [netdev.a]: type: is missing (allowed: mem)" == run.until("refused")["error"]
     run.process.send_signal(signal.SIGTERM)
     assert ["a", "c"] == [client["name"] for client in run.until("end")["clients"]]
+
+
+def test_sighup_stops_what_no_file_describes(start: Any) -> None:
+    run = start("--json", "-netdev", "mem,id=a")
+    run.until("ready")
+    run.process.send_signal(signal.SIGHUP)
+    assert "SIGHUP" == run.until("stop")["reason"]
+    assert (0, "closed a\n") == run.end()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A file with one client, `a`."""
+    lab = tmp_path / "lab.toml"
+    lab.write_text('[netdev.a]\ntype = "mem"\n')
+    return lab
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Our end of a terminal, which the test closes, and the end of who is to run on it."""
+    ours, theirs = pty.openpty()
+    yield ours, theirs
+    os.close(theirs)
+
+
+def shown_until(terminal: int, word: bytes) -> None:
+    """Read what stands on the terminal up to `word`."""
+    screen = b""
+    while word not in screen:
+        screen += os.read(terminal, 4096)
+
+
+def test_a_run_ends_with_its_terminal_though_its_file_could_be_read_again(
+    start: Any, lab: Path, terminal: tuple[int, int]
+) -> None:
+    ours, theirs = terminal
+    run = start("--no-table", str(lab), prelude=TAKE_TERMINAL, stdin=theirs, stdout=theirs)
+    shown_until(ours, b"ready")
+    run.process.send_signal(signal.SIGHUP)  # somebody's, not the terminal's
+    shown_until(ours, b"reloaded")
+    os.close(ours)
+    code, stderr = run.end()
+    assert (0, ["closed a", "a"]) == (code, [stderr.splitlines()[0], stderr.splitlines()[-1].split()[0]])
+
+
+def test_under_nohup_a_run_outlives_its_terminal(start: Any, lab: Path, terminal: tuple[int, int]) -> None:
+    ours, theirs = terminal
+    run = start("--json", str(lab), prelude=TAKE_TERMINAL + IGNORE_SIGHUP, stdin=theirs)
+    run.until("ready")
+    os.close(ours)
+    run.process.send_signal(signal.SIGTERM)
+    assert "SIGTERM" == run.until("stop")["reason"]
+    assert (0, "closed a\n") == run.end()
 
 
 def test_a_terminal_gets_a_live_table_which_is_drawn_to_the_end(start: Any) -> None:

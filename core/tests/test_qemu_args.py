@@ -347,6 +347,18 @@ def test_help_lists_the_options_of_a_nic_model() -> None:
     assert "  mac=<mac>     address (default: 52:54:00:00:00:99)" in help_text("-device rtl8139,help").splitlines()
 
 
+def test_help_says_that_an_address_is_generated_for_a_model_without_one_of_its_own() -> None:
+    """C-07."""
+
+    @attrs.frozen(kw_only=True)
+    class Bare:
+        mac: Mac = option(help="address")
+
+    with pytest.raises(HelpRequested) as caught:
+        parse(["-device", "bare,help"], Registry(nic_models=[row("bare", Bare)]))
+    assert "bare: a bare\n  mac=<mac>  address (default: generated)" == caught.value.text
+
+
 def test_help_says_when_nothing_is_installed() -> None:
     with pytest.raises(HelpRequested) as caught:
         parse(["-device", "help"], Registry(rows=[]))

@@ -128,6 +128,13 @@ def test_a_client_knows_the_table_it_comes_from() -> None:
         ("[[netdev]]", "lab.toml: [netdev]: [{}] is not a table (allowed: [network], [netdev.ID], [nic.ID])"),
         ("[netdev]\nw = 3", "lab.toml: [netdev.w]: 3 is not a table (allowed: [network], [netdev.ID], [nic.ID])"),
         ("[netdev.w]", "lab.toml: [netdev.w]: type: is missing (allowed: hubport, wire)"),
+        ('[nic.n]\ntype = "card"', "lab.toml: [nic.n]: type: did you mean 'model'? (allowed: card)"),
+        ('[netdev.w]\nmodel = "wire"', "lab.toml: [netdev.w]: model: did you mean 'type'? (allowed: hubport, wire)"),
+        (
+            '[netdev.w]\ntype = "wire"\nvlan = 1',
+            "lab.toml: [netdev.w]: vlan: QEMU has no vlan= since 3.0: net clients share a segment through a hub"
+            ' (allowed: [netdev.ID] with type = "hubport", hubid = N and netdev = "BACKEND", one for each)',
+        ),
         ("[nic.n]", "lab.toml: [nic.n]: model: is missing (allowed: card)"),
         ("netdev.w.type = 3", "lab.toml: [netdev.w]: type: 3 is not text (allowed: hubport, wire)"),
         (

@@ -73,6 +73,9 @@ class NetClient:
             have not segmented. Fixed likewise.
         send: `send(frame) -> bool`. Set by the wiring; False means pause until `resume`.
         end_burst: `end_burst() -> None`. Set by the wiring; tells the receivers that the burst is over.
+        shortcut: Something faster that may stand in for `receive`, such as a file's own `write`: it either takes the
+            whole frame and returns something true, or has no effect at all and returns something false or raises,
+            whereupon `receive` is called with the frame. None for most. Fixed like `vnet`.
         link_up: Whether frames may pass. Changed through `Network.set_link` or `set_carrier` only.
         counters: See `etherloom.counters`; read through `Network.counters`, which settles them first.
         failure: The exception that took the client down, or None.
@@ -91,6 +94,7 @@ class NetClient:
         self.segment: Segment | None = None
         self.vnet = False
         self.accepts = Offload.ALL
+        self.shortcut: Callable[[Frame], object] | None = None
         self.link_up = True
         self.counters = Counters()
         self.failure: BaseException | None = None

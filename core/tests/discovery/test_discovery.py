@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -147,3 +148,16 @@ def test_importing_etherloom_imports_no_plugin_library() -> None:
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert "[]\n" == said.stdout
+
+
+@pytest.mark.parametrize("variable", ["ETHERLOOM_PLUGINS", "ETHERLOOM_BLOCK"])
+def test_a_word_that_is_nobodys_name_is_warned_of(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
+) -> None:
+    site.install("Weave_One", {"jute": "JUTE", "hemp": "HEMP"})
+    monkeypatch.setenv(variable, "weave.one,jute,hmep")
+
+    site.registry()
+
+    text = f"{variable} names 'hmep', which is no installed kind or distribution; did you mean 'hemp'?"
+    assert [("etherloom", logging.WARNING, text)] == caplog.record_tuples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from etherloom import (
     PluginImportError,
     PluginNotFound,
 )
+from etherloom.bundled import DISTRIBUTIONS
 from etherloom.plugins.registry import Registry
 from etherloom.testing import raises
 
@@ -46,16 +48,43 @@ def test_a_first_party_kind_that_is_missing_gets_the_command_that_installs_it(si
 
 
 @pytest.mark.parametrize(
-    ("kind", "distribution"),
-    [("hubport", "etherloom-hub"), ("rtl8139", "etherloom-rtl8139"), ("stream", "etherloom-socket")],
+    ("kind", "table", "distribution"),
+    [
+        ("hubport", "net_client", "etherloom-hub"),
+        ("rtl8139", "nic_model", "etherloom-rtl8139"),
+        ("vfio-user", "guest_bus", "etherloom-vfio-user"),
+    ],
 )
-def test_the_distribution_to_install_is_the_one_that_has_the_kind(site: Site, kind: str, distribution: str) -> None:
-    assert f"pip install {distribution};" in str(refusal(site.registry(), kind))
+def test_the_distribution_to_install_is_the_one_that_has_the_kind(
+    site: Site, kind: str, table: str, distribution: str
+) -> None:
+    assert f"pip install {distribution};" in str(refusal(site.registry(), kind, table))
 
 
 def test_a_misspelt_first_party_kind_that_is_missing_gets_its_name(site: Site) -> None:
     text = "there is no net client 'hubprt'; did you mean 'hubport'? (not installed); installed: none"
     assert text == str(refusal(site.registry(), "hubprt"))
+
+
+@pytest.mark.parametrize("kind", ["user", "rtl813"])
+def test_a_kind_that_is_no_net_client_is_not_proposed_as_one(site: Site, kind: str) -> None:
+    """Neither the guest bus vfio-user nor the NIC model rtl8139."""
+    assert f"there is no net client {kind!r}; installed: none" == str(refusal(site.registry(), kind))
+
+
+def test_a_first_party_kind_that_is_installed_and_blocked_is_not_said_to_be_missing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.install("etherloom-hub", {"hubport": "HUBPORT"})
+    monkeypatch.setenv("ETHERLOOM_BLOCK", "hubport")
+
+    assert "there is no net client 'hubprt'; installed: none" == str(refusal(site.registry(), "hubprt"))
+
+
+def test_every_distribution_that_is_named_is_one_of_this_repository() -> None:
+    plugins = Path(__file__).parents[3] / "plugins"
+    there = {f"etherloom-{path.parent.name.replace('_', '-')}" for path in plugins.glob("*/pyproject.toml")}
+    assert there == set(DISTRIBUTIONS.values())
 
 
 def test_a_kind_of_another_table_is_said_to_be_one(site: Site) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from etherloom import ConfigError, Network
+from etherloom import ConfigError, HostError, Network
 from etherloom.owner import Mark
 from etherloom_tap import KIND
 from etherloom_tap.testing import RealHost
@@ -97,12 +99,34 @@ def test_a_bridge_that_does_not_exist_is_refused_with_what_there_is(network: Net
     assert before == links(real_host)
 
 
-def test_what_is_no_bridge_is_refused(network: Network, real_host: RealHost) -> None:
+def test_without_any_bridge_the_refusal_names_the_way_to_make_one(network: Network, real_host: RealHost) -> None:
+    """U-12."""
+    with pytest.raises(ConfigError) as caught:
+        real_host.tap(network, "a", br="br9")
+    assert "br: there is no bridge br9 (allowed: one made by br-create=on)" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("bridges", "refusal"),
+    [((), "eth7 is no bridge, and there is none"), (("br7", "br8"), "eth7 is no bridge (allowed: br7, br8)")],
+)
+def test_what_is_no_bridge_is_refused(
+    network: Network, real_host: RealHost, bridges: tuple[str, ...], refusal: str
+) -> None:
     ip("link add eth7 type veth peer far7")
+    for bridge in bridges:
+        ip(f"link add {bridge} type bridge")
     before = links(real_host)
-    with pytest.raises(ConfigError, match=r"br: eth7 is no bridge \(allowed: none exists\)"):
+    with pytest.raises(ConfigError) as caught:
         real_host.tap(network, "a", br="eth7", br_create=True)
+    assert f"br: {refusal}" == str(caught.value)
     assert before == links(real_host)
+
+
+def test_a_bridge_that_cannot_be_made_is_the_host_s_refusal(network: Network, real_host: RealHost) -> None:
+    with pytest.raises(HostError, match=r"join tap0 to the bridge \(a:b\): Invalid argument"):
+        real_host.tap(network, "a", br="a:b", br_create=True)
+    assert {} == links(real_host)
 
 
 def a_dead_mark() -> Mark:
@@ -135,3 +159,51 @@ def test_clean_removes_what_bears_a_dead_mark_and_nothing_else(real_host: RealHo
     hooks = KIND.hooks
     assert [f"bridge br1 ({dead})", f"veth eth1 ({dead})", f"veth eth2 ({dead})"] == sorted(hooks.clean_host())  # type: ignore[attr-defined]
     assert {"br2", "br3", "br4"} == links(real_host).keys()
+
+
+def test_clean_finds_a_bridge_whose_maker_was_killed_right_after_making_it(real_host: RealHost) -> None:
+    child = (
+        "import os, signal\n"
+        "from etherloom_tap import _links\n"
+        "def work(iproute):\n"
+        "    def link(command, *_, make=iproute.link, **what):\n"
+        "        return make(command, **what) if command == 'add' else os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    iproute.link = link\n"
+        "    return joining(iproute)\n"
+        "def netlink(action, device, given, real=_links.netlink):\n"
+        "    global joining\n"
+        "    joining = given\n"
+        "    return real(action, device, work)\n"
+        "_links.netlink = netlink\n"
+        "_links.join_bridge('br7', 'lo', create=True, temporary=False)\n"
+    )
+    assert -signal.SIGKILL == subprocess.run([sys.executable, "-c", child], check=False).returncode
+    (alias,) = (link["alias"] for link in links(real_host).values())
+    assert [f"bridge br7 ({alias})"] == KIND.hooks.clean_host()  # type: ignore[attr-defined]
+    assert {} == links(real_host)
+
+
+@pytest.mark.parametrize("unshare", ["unshare --pid --fork --mount-proc", "unshare --pid --fork"])
+def test_clean_in_another_pid_namespace_leaves_what_it_cannot_judge(
+    network: Network, real_host: RealHost, unshare: str
+) -> None:
+    """A container in the host's network sees its interfaces and not its processes."""
+    real_host.tap(network, "a", ifname="t0", br="br7", br_create=True)
+    etherloom = Path(sys.executable).with_name("etherloom")
+    done = subprocess.run([*unshare.split(), etherloom, "clean"], capture_output=True, text=True, check=True)
+    assert ("nothing to remove\n", {"br7", "t0"}) == (done.stdout, set(links(real_host)))
+
+
+def test_clean_leaves_its_own_namespace_s_marks_where_proc_shows_another_one(real_host: RealHost) -> None:
+    """`unshare --pid` alone: the ids of /proc are those of the namespace that was left."""
+    child = (
+        "import subprocess\n"
+        "from etherloom.owner import Mark\n"
+        "from etherloom_tap import KIND\n"
+        "subprocess.run(['ip', 'link', 'add', 'br7', 'type', 'bridge'], check=True)\n"
+        "subprocess.run(['ip', 'link', 'set', 'br7', 'alias', str(Mark.mine())], check=True)\n"
+        "print(KIND.hooks.clean_host())\n"
+    )
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", child]
+    assert "[]\n" == subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert {"br7"} == links(real_host).keys()

@@ -16,12 +16,11 @@ import pytest
 
 from etherloom import HostError
 from etherloom.owner import Mark
-from etherloom_tap.lab import InterfaceCounters, Lab, Namespace
+from etherloom_tap.lab import BR_STATE_FORWARDING, RTMGRP_LINK, InterfaceCounters, Lab, Namespace
 
 pytestmark = pytest.mark.root
 
 PATIENCE_S = 10.0
-RTMGRP_LINK = 1  # linux/rtnetlink.h: tell me of interfaces
 PROBE = bytes.fromhex("02000000000b 02000000000a 88b5").ljust(60, b"\0")
 
 # A process with a lab of its own: a cable from its namespace to the one it was started in, and a command in it.
@@ -188,6 +187,49 @@ def test_a_tap_carries_frames_between_its_descriptor_and_its_namespace(lab: Lab)
         os.close(fd)
 
     assert (PROBE, PROBE) == (received, sent)
+
+
+def test_what_is_configured_passes_frames_at_once(lab: Lab) -> None:
+    """The carrier of the first end comes with the second end; queue and bridge port follow some time after it."""
+    a, middle = lab.namespace("a"), lab.namespace("middle")
+    middle.bridge("br0")
+    middle.configure("br0")
+    seen = []
+    for number in range(20):
+        near, far = f"near{number}", f"far{number}"
+        lab.veth(middle, near, a, far)
+        middle.configure(near, master="br0")
+        a.configure(far)
+        end, port = a.routes.get_links(a.index(far))[0], middle.routes.get_links(middle.index(near))[0]
+        state = port.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA").get_attr("IFLA_BRPORT_STATE")
+        seen.append((end.get_attr("IFLA_OPERSTATE"), port.get_attr("IFLA_OPERSTATE"), state))
+
+    assert [("UP", "UP", BR_STATE_FORWARDING)] * 20 == seen
+
+
+def test_a_bridge_that_is_down_keeps_nobody_waiting(lab: Lab) -> None:
+    a, middle = lab.namespace("a"), lab.namespace("middle")
+    middle.bridge("br0")
+    lab.veth(middle, "toa", a, "eth0")
+    a.configure("eth0")
+    middle.configure("toa", master="br0")
+
+    port = middle.routes.get_links(middle.index("toa"))[0]
+
+    assert 0 == port.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA").get_attr("IFLA_BRPORT_STATE")
+
+
+def test_a_moved_end_of_a_veth_is_found_by_the_other(lab: Lab) -> None:
+    a, b, c = lab.namespace("a"), lab.namespace("b"), lab.namespace("c")
+    lab.veth(a, "eth0", b, "eth1")
+    b.move("eth1", c)
+    for end, ifname in (c, "eth1"), (a, "eth0"):
+        end.configure(ifname)
+
+    assert ["UP", "UP"] == [
+        end.routes.get_links(end.index(ifname))[0].get_attr("IFLA_OPERSTATE")
+        for end, ifname in ((a, "eth0"), (c, "eth1"))
+    ]
 
 
 def test_a_moved_tap_keeps_its_descriptor(lab: Lab) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from etherloom import HostError, Network
+from etherloom import ConfigError, HostError, Network
 from etherloom.testing import VirtualLoop
 from etherloom_tap import TapClient, _scripts
 from etherloom_tap._scripts import Scripts
@@ -105,11 +105,37 @@ def test_a_script_that_fails_takes_the_tap_down_and_is_not_undone(
     assert "up t0\n" == diary.read_text()
 
 
-def test_a_script_that_cannot_be_run_is_named(network: Network, virtual_loop: VirtualLoop, fake_host: FakeHost) -> None:
-    tap = fake_host.tap(network, "a", ifname="t0", script="/nonexistent")
+def test_a_script_that_is_gone_when_it_is_due_is_named(
+    network: Network, virtual_loop: VirtualLoop, fake_host: FakeHost, script: MakeScript
+) -> None:
+    up = script("up")
+    tap = fake_host.tap(network, "a", ifname="t0", script=str(up))
+    up.unlink()
     start(virtual_loop, network, tap)
-    expected = "cannot run /nonexistent for t0: No such file or directory; make it executable, or say script=no"
+    expected = f"cannot run {up} for t0: No such file or directory; make it executable, or say script=no"
     assert expected == str(tap.failure)
+
+
+@pytest.mark.parametrize("key", ["script", "downscript"])
+@pytest.mark.parametrize("text", ["/nonexistent", "off", "/", __file__])
+def test_what_is_no_executable_file_is_refused_before_anything_is_made(
+    network: Network, fake_host: FakeHost, key: str, text: str
+) -> None:
+    """O-83: QEMU refuses the netdev as well, once the script has failed."""
+    with pytest.raises(ConfigError) as caught:
+        fake_host.tap(network, "a", ifname="t0", **{key: text})
+    assert f"{key}: {text} is no executable file (allowed: the path of one, or no)" == str(caught.value)
+    assert {} == fake_host.kernel.interfaces
+
+
+def test_a_script_s_path_is_relative_to_the_working_directory_and_not_looked_for_in_path(
+    script: MakeScript, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = script("up")
+    monkeypatch.chdir(tmp_path)
+    assert Scripts(up=up) == Scripts.chosen("up", "no", defaults=True)
+    with pytest.raises(ConfigError, match="script: true is no executable file"):
+        Scripts.chosen("true", "no", defaults=True)
 
 
 def test_a_downscript_that_fails_keeps_nobody_from_closing(

@@ -7,11 +7,13 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from etherloom.bundled import QEMU_BUS
 from etherloom.cli.source import load
 from etherloom.errors import ConfigError, HostError
 
@@ -71,9 +73,7 @@ def boot(
 
     from etherloom.cli.session import Session
 
-    for warning in config.warnings:
-        click.echo(f"etherloom: warning: {warning}", err=True)
-    qemu = QemuProcess(machine.argv)
+    qemu = QemuProcess(machine.argv, config.warnings)
     session = Session(
         registry, arguments, show_table=False, as_json=False, report=report, trace=trace, companion=qemu, log=log
     )
@@ -105,7 +105,7 @@ def _machine(
 
     reached = devices(config, registry)
     if not reached:
-        raise ConfigError("QEMU can reach none of its NICs", allowed='a [nic.ID] with bus = "vfio-user"')
+        raise ConfigError("QEMU can reach none of its NICs", allowed=f'a [nic.ID] with bus = "{QEMU_BUS}"')
     if disk is not None and (kernel is not None or suite):
         raise ConfigError("a disk and a kernel", origin="--disk", allowed="one of them")
     if initrd is not None and kernel is None:
@@ -120,12 +120,16 @@ def _machine(
 class QemuProcess:
     """QEMU as the companion of a session. Its terminal is ours.
 
+    Args:
+        argv: Its command line.
+        warnings: Of the network; said before QEMU has the terminal.
+
     Attributes:
         status: How it ended by itself; 0 while it runs, and when we ended it.
     """
 
-    def __init__(self, argv: Sequence[str]) -> None:
-        self._argv = argv
+    def __init__(self, argv: Sequence[str], warnings: Sequence[str] = ()) -> None:
+        self._argv, self._warnings = argv, warnings
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._terminal: Terminal | None = None
@@ -137,6 +141,8 @@ class QemuProcess:
         Raises:
             HostError: It cannot be started.
         """
+        for warning in self._warnings:
+            click.echo(f"etherloom: warning: {warning}", err=True)
         self._terminal = Terminal()
         try:
             self._process = await asyncio.create_subprocess_exec(*self._argv)
@@ -177,4 +183,5 @@ class Terminal:
         if self._settings is not None:
             import termios
 
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)
+            with suppress(termios.error):  # it has hung up
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._settings)

@@ -6,6 +6,7 @@ Events, by name: `start`, `warning`, `ready`, `link`, `failed`, `drops`, `added`
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -59,6 +60,9 @@ class Event:
 class EventLog:
     """Tells a sink what the network's observers are told.
 
+    What is said before `begin` is kept, with its time, and passed on then: of a network that cannot be made there is
+    nothing to tell but why.
+
     Args:
         sink: Called with each event.
         now_ns: The clock.
@@ -67,11 +71,22 @@ class EventLog:
     def __init__(self, sink: Callable[[Event], None], now_ns: Callable[[], int]) -> None:
         self._sink, self._now_ns = sink, now_ns
         self._begin_ns = now_ns()
+        self._kept: list[Event] | None = []
         self.quiet = True  # while the network is built up or torn down, clients come and go without a word
 
     def say(self, name: str, text: str, **fields: Any) -> None:
         """Pass on one event."""
-        self._sink(Event((self._now_ns() - self._begin_ns) / 1e9, name, text, fields))
+        event = Event((self._now_ns() - self._begin_ns) / 1e9, name, text, fields)
+        if self._kept is None:
+            self._sink(event)
+        else:
+            self._kept.append(event)
+
+    def begin(self) -> None:
+        """The network is up."""
+        kept, self._kept, self.quiet = self._kept or [], None, False
+        for event in kept:
+            self._sink(event)
 
     def net_client_added(self, client: NetClient) -> None:
         if not self.quiet:
@@ -137,7 +152,9 @@ class Lines:
         try:
             self._stream.write((event.json if self._as_json else event.line) + "\n")
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError) and error.errno != errno.EIO:  # EIO: a terminal that has gone
+                raise
             self._open = False
             if self._stream is sys.stdout:  # what is left in its buffer would fail again at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -64,7 +64,14 @@ def run(
       etherloom run -netdev help
       etherloom run -netdev tap,help
 
-    A file is read again at SIGHUP: what differs is changed, and everything else runs on.
+    A file is read again at SIGHUP: what differs is changed, and everything else runs on. When its terminal hangs up
+    the network is torn down, except under nohup.
+
+    \b
+    Exit codes:
+      0  it ran until it was stopped
+      1  the host refused: no permission, no such bridge; nothing is left of the network
+      2  the arguments, the file or a plugin is wrong, and nothing was made
 
     `etherloom check` takes the same arguments and shows the network without making it.
     """

@@ -7,18 +7,18 @@ import importlib.util
 import json
 import logging
 import select
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import IO, TYPE_CHECKING, Any, Protocol, TextIO
 
+from etherloom.cli import signals
 from etherloom.cli.events import DropWatch, Event, EventLog, Lines
 from etherloom.cli.screen import Screen
 from etherloom.cli.snapshot import snapshot, summary
-from etherloom.cli.source import load
+from etherloom.cli.source import load, names_file
 from etherloom.config.apply import Loom
 from etherloom.errors import ConfigError, EtherloomError, HostError
 
@@ -48,7 +48,7 @@ class Session:
 
     Args:
         registry: Where its kinds are found.
-        arguments: What `load` made its configuration from, to be read again at SIGHUP.
+        arguments: What `load` made its configuration from, to be read again at SIGHUP if that was a file.
         show_table: Draw a live table on the terminal instead of writing lines.
         as_json: Write JSON lines.
         loop: `direct`, `asyncio`, `uvloop`, or `auto` for the first that the system has.
@@ -113,7 +113,8 @@ class Session:
         sink = screen or lines
         log = EventLog(sink, loom.network.context.clock.now_ns)
         held_back = screen is not None or (self._companion is not None and sys.stderr.isatty())
-        with _signals(loop, stop, lambda: self._reload(loom, log)), _logging(held_back=held_back):
+        reload = partial(self._reload, loom, log) if names_file(self._arguments) else None
+        with signals.handled(loop, stop, reload), _logging(held_back=held_back):
             drops = None
             try:
                 log.say("start", _count(len(config.clients), "net client"), clients=len(config.clients))
@@ -121,7 +122,7 @@ class Session:
                     log.say("warning", warning)
                 loom.network.observers.append(log)
                 loom.apply(config)
-                log.quiet = False
+                log.begin()
                 log.say("ready", _size(loom), clients=len(loom.network.clients))
                 drops = DropWatch(loom.network, log)
                 if screen is not None:
@@ -209,32 +210,6 @@ def _opened(path: Path | None) -> Iterator[TextIO | None]:
         raise HostError("write", error.errno or 0, device=str(path)) from error
     with file:
         yield file
-
-
-@contextmanager
-def _signals(
-    loop: asyncio.AbstractEventLoop, stop: Callable[[str], None], reload: Callable[[], None]
-) -> Iterator[None]:
-    """SIGINT and SIGTERM stop, SIGHUP reloads. The second of the first two is the system's: it ends us at once.
-
-    Python's handlers and not the loop's, which would have to wait for whatever hangs: for a script, say.
-    """
-
-    def on_stop(number: int, _: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
-        loop.call_soon_threadsafe(stop, signal.Signals(number).name)
-
-    def on_reload(_: int, __: FrameType | None) -> None:
-        loop.call_soon_threadsafe(reload)
-
-    before = {each: signal.signal(each, on_stop) for each in (signal.SIGINT, signal.SIGTERM)}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, on_reload)
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @contextmanager

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from etherloom.config.model import NetworkConfig
     from etherloom.plugins.registry import Registry
 
-__all__ = ["load"]
+__all__ = ["load", "names_file"]
+
+
+def names_file(arguments: Sequence[str]) -> bool:
+    """Whether they are a file's path, and so can be read again."""
+    return bool(arguments) and not arguments[0].startswith("-")
 
 
 def load(arguments: Sequence[str], registry: Registry) -> NetworkConfig:
@@ -33,7 +38,7 @@ def load(arguments: Sequence[str], registry: Registry) -> NetworkConfig:
             "nothing to build a network from", allowed="a TOML file, or QEMU's arguments: -netdev tap,id=a"
         )
     first, *others = arguments
-    if first.startswith("-"):
+    if not names_file(arguments):
         from etherloom.config import qemu
         from etherloom.config.help import HelpRequested
 

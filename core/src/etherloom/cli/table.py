@@ -52,10 +52,10 @@ def draw(state: dict[str, Any], before: dict[str, Any] | None, width: int) -> Gr
     for row in state["rows"]:
         cells = [
             Text(row["name"], "bold"),
-            Text(row["kind"]),
             Text(row["peer"] or "none", "" if row["peer"] else "dim"),
+            Text(row["link"], LINK_STYLES[row["link"]]),
+            Text(row["offload"]),
         ]
-        cells += [Text(row["link"], LINK_STYLES[row["link"]]), Text(row["offload"])]
         if wide:
             cells += [Text(row["kind"]), Text(row["info"])]
         for way in ("tx", "rx"):

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from etherloom.bundled import HUB_PORT
 from etherloom.config.mac import UNSET, default_macs, machine_id
 from etherloom.config.model import BusConfig, ClientConfig, NetworkConfig
 from etherloom.config.names import first_free
-from etherloom.config.options import describe, fill, names, plain, structure
+from etherloom.config.options import GENERATED, describe, fill, names, plain, structure
 from etherloom.config.topology import Topology, hub_of, survey
 from etherloom.errors import ConfigError, PluginNotFound
 from etherloom.owner import Mark
@@ -24,23 +25,13 @@ if TYPE_CHECKING:
     from etherloom.kinds import NetClientKind
     from etherloom.plugins.registry import Registry
 
-__all__ = ["Builder", "refuse_removed"]
+__all__ = ["REMOVED", "Builder"]
 
 # What QEMU had once and people still type (O-25, O-26, U-24).
 REMOVED = {
-    "vlan": (
-        "QEMU has no vlan= since 3.0: net clients share a segment through a hub",
-        "-netdev hubport,id=ID,hubid=N,netdev=BACKEND, one for each",
-    ),
-    "name": ("QEMU has no name= since 5.1", "id="),
+    "vlan": "QEMU has no vlan= since 3.0: net clients share a segment through a hub",
+    "name": "QEMU has no name= since 5.1",
 }
-
-
-def refuse_removed(key: str, *, origin: str) -> None:
-    """Raise ConfigError with the way it is done now, if `key` is an option that QEMU had once."""
-    if key in REMOVED:
-        problem, remedy = REMOVED[key]
-        raise ConfigError(problem, origin=origin, key=key, allowed=remedy)
 
 
 class Builder:
@@ -48,13 +39,15 @@ class Builder:
 
     Args:
         registry: Imports the kinds that are named.
+        remedies: For each of `REMOVED`, how the parser's spelling says it now.
 
     Attributes:
         clients: What was added so far, by name.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, remedies: Mapping[str, str]) -> None:
         self.registry = registry
+        self._remedies = remedies
         self.clients: dict[str, ClientConfig] = {}
         self._without_mac: list[str] = []
 
@@ -69,6 +62,11 @@ class Builder:
             return self.registry.row(kind, table)
         except PluginNotFound as error:
             raise ConfigError(str(error), origin=origin) from error
+
+    def refuse_removed(self, key: str, *, origin: str) -> None:
+        """Raise ConfigError with the way it is done now, if `key` is an option that QEMU had once."""
+        if key in REMOVED:
+            raise ConfigError(REMOVED[key], origin=origin, key=key, allowed=self._remedies[key])
 
     def add(
         self,
@@ -100,7 +98,7 @@ class Builder:
         row = self.row(kind, table, origin=origin)
         for key in REMOVED:
             if key in raw and key not in {known.name for known in describe(row)}:
-                refuse_removed(key, origin=origin)
+                self.refuse_removed(key, origin=origin)
         if name is None:
             earlier = sum(client.kind == kind and client.table == table for client in self.clients.values())
             name = first_free(kind.replace("{", "{{").replace("}", "}}") + ".{}", earlier, self.clients)
@@ -147,7 +145,7 @@ class Builder:
         raw: dict[str, object] = {"hubid": hubid}
         if netdev is not None:
             raw["netdev"] = netdev
-        return self.add("hubport", name, raw, origin=origin, flat=False)
+        return self.add(HUB_PORT, name, raw, origin=origin, flat=False)
 
     def finish(self, name: str = "", carrier: bool = False) -> NetworkConfig:
         """The whole network, checked.
@@ -181,7 +179,7 @@ class Builder:
 
 def _takes_default_mac(row: NetClientKind) -> bool:
     """Whether the model has an option `mac` without a default of its own."""
-    return any(known.name == "mac" and known.default in ("", "required") for known in describe(row))
+    return any(known.name == "mac" and known.default == GENERATED for known in describe(row))
 
 
 def _ordered(clients: Mapping[str, ClientConfig]) -> list[ClientConfig]:

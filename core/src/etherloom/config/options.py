@@ -45,13 +45,29 @@ import attrs
 
 from etherloom.config import scalars
 from etherloom.errors import ConfigError, UsageError, nearest
+from etherloom.kinds import NicModelKind
 
 if TYPE_CHECKING:
     import cattrs
 
     from etherloom.kinds import NetClientKind
 
-__all__ = ["Fd", "OptionHelp", "Parsed", "Size", "describe", "fill", "names", "option", "plain", "structure"]
+__all__ = [
+    "GENERATED",
+    "Fd",
+    "OptionHelp",
+    "Parsed",
+    "Size",
+    "describe",
+    "fill",
+    "names",
+    "option",
+    "plain",
+    "structure",
+]
+
+GENERATED = "generated"
+"""The default, in help texts, of a NIC model's `mac` that has none of its own (`etherloom.config.mac`)."""
 
 Size = NewType("Size", int)
 """A number of bytes. Flat: with a suffix k, M, G, T, P or E of 1024 (`64k`, `1.5M`)."""
@@ -78,7 +94,10 @@ class Parsed(Protocol):
 
 @attrs.frozen
 class OptionHelp:
-    """One option for help texts and tables. `default` is empty for None and `required` for no default."""
+    """One option for help texts and tables.
+
+    `default` is empty for None, `required` for none, and GENERATED for an address that the config makes up.
+    """
 
     name: str
     type: str
@@ -194,9 +213,18 @@ def names(options: type[Any]) -> frozenset[str]:
 def describe(row: NetClientKind) -> list[OptionHelp]:
     """Every option of a kind, in the class's order."""
     return [
-        OptionHelp(_name_of(field), _type_of(field), _default_of(field), field.metadata.get("help", ""))
+        OptionHelp(
+            _name_of(field),
+            _type_of(field),
+            GENERATED if _is_generated(row, field) else _default_of(field),
+            field.metadata.get("help", ""),
+        )
         for field in _fields(row.options).values()
     ]
+
+
+def _is_generated(row: NetClientKind, field: attrs.Attribute[Any]) -> bool:
+    return isinstance(row, NicModelKind) and _name_of(field) == "mac" and field.default in (attrs.NOTHING, None)
 
 
 # The options class ------------------------------------------------------------------------------------------------

@@ -24,19 +24,19 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from etherloom.bundled import DEFAULT_NIC_MODEL, HUB_PORT
 from etherloom.config import flat
 from etherloom.config.help import HelpRequested, kinds_text, options_text
 from etherloom.config.names import ID_ALLOWED, check_id, first_free
-from etherloom.config.network import Builder, refuse_removed
+from etherloom.config.network import Builder
 from etherloom.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from etherloom.config.model import NetworkConfig
     from etherloom.plugins.registry import Registry
 
-__all__ = ["DEFAULT_NIC_MODEL", "HelpRequested", "parse"]
+__all__ = ["HelpRequested", "parse"]
 
-DEFAULT_NIC_MODEL = "rtl8139"  # what -net nic without model= gets (O-22)
 DEFAULT_BACKEND = "user"  # what -nic without a type gets (O-09)
 NET_HUB = 0  # the hub of -net
 
@@ -47,6 +47,9 @@ TAKEN = "-netdev, -nic, -net, -device, -name NAME; -machine, -display and -monit
 
 NIC_KEYS = {"macaddr": "mac", "addr": "addr", "vectors": "vectors", "netdev": "netdev"}
 """Keys of `-net nic` beside `model` and `id`, and the NIC model's option that each one sets (O-20 to O-24)."""
+
+REMOVED = {"vlan": f"-netdev {HUB_PORT},id=ID,hubid=N,netdev=BACKEND, one for each", "name": "id="}
+"""See `Builder`."""
 
 Raw = dict[str, Any]
 
@@ -115,7 +118,7 @@ class _Assembly:
     """Turns each argument into what it stands for."""
 
     def __init__(self, registry: Registry) -> None:
-        self.builder = Builder(registry)
+        self.builder = Builder(registry, REMOVED)
 
     def netdev(self, argument: _Argument) -> None:
         """One backend; its id is mandatory (O-01)."""
@@ -152,7 +155,7 @@ class _Assembly:
             if "netdev" not in wanted:
                 wanted["netdev"] = self.builder.add_hub_port(NET_HUB, None, origin=origin)
             self._add_nic(model, wanted, origin)
-        elif kind == "hubport":
+        elif kind == HUB_PORT:
             raise ConfigError("a hub port cannot be on hub 0 through -net", origin=origin, allowed="-netdev or -nic")
         else:
             self.builder.add(kind, name, raw, origin=origin, flat=True)
@@ -188,7 +191,7 @@ class _Assembly:
     def _refuse_keys(self, raw: Raw, known: Sequence[str], what: str, origin: str) -> None:
         for key in raw:
             if key not in known:
-                refuse_removed(key, origin=origin)
+                self.builder.refuse_removed(key, origin=origin)
                 hint = nearest(key, known)
                 problem = f"{what} has no such option" + (f"; {hint}" if hint else "")
                 raise ConfigError(problem, origin=origin, key=key, allowed=", ".join(known) or "none at all")
@@ -232,8 +235,8 @@ def _help(argument: _Argument, registry: Registry) -> None:
     if option in ("nic", "net") and (raw.get("model", [""])[-1] in flat.HELP_WORDS or (kind == "nic" and asked)):
         raise HelpRequested(kinds_text(registry, "nic_model"))
     if kind and asked:
-        row = Builder(registry).row(kind, "nic_model" if option == "device" else "net_client", origin=argument.origin)
-        raise HelpRequested(options_text(row))
+        table = "nic_model" if option == "device" else "net_client"
+        raise HelpRequested(options_text(Builder(registry, REMOVED).row(kind, table, origin=argument.origin)))
 
 
 def _name(argument: _Argument) -> str:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from etherloom.bundled import HUB_PORT
 from etherloom.config.names import check_id
 from etherloom.config.network import Builder
 from etherloom.config.options import fill, option
@@ -47,7 +48,14 @@ __all__ = ["NetworkTable", "load", "parse"]
 
 # By table name: where its rows are, and the key that names the kind.
 CLIENT_TABLES = {"netdev": ("net_client", "type"), "nic": ("nic_model", "model")}
+OTHER_KEYS = {"type": "model", "model": "type"}
 ALLOWED_TABLES = "[network], [netdev.ID], [nic.ID]"
+
+REMOVED = {
+    "vlan": f'[netdev.ID] with type = "{HUB_PORT}", hubid = N and netdev = "BACKEND", one for each',
+    "name": "the id is the table's name, [netdev.ID]",
+}
+"""See `Builder`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +94,7 @@ def parse(text: str, registry: Registry, *, file: str) -> NetworkConfig:
         PluginError: A kind is installed and cannot be used.
     """
     document = _document(text, file)
-    builder = Builder(registry)
+    builder = Builder(registry, REMOVED)
     network: Mapping[str, Any] = {}
     for name, content in document.items():
         origin = f"{file}: [{name}]"
@@ -112,6 +120,9 @@ def _add(builder: Builder, name: str, ident: str, content: object, file: str) ->
     if not isinstance(kind, str):
         problem = "is missing" if kind is None else f"{shown(kind)} is not text"
         installed = ", ".join(builder.registry.kinds(table)) or "none is installed"
+        other = OTHER_KEYS[kind_key]
+        if kind is None and other in raw:
+            raise ConfigError(f"did you mean {kind_key!r}?", origin=origin, key=other, allowed=installed)
         raise ConfigError(problem, origin=origin, key=kind_key, allowed=installed)
     builder.add(kind, ident, raw, origin=origin, flat=False, table=table)
 

@@ -12,17 +12,24 @@ Differs from asyncio's own in one thing: a callback sees the loop's context vari
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import selectors
 from collections.abc import Callable, Mapping
+from time import monotonic_ns
 from typing import Any, TypeVarTuple, Unpack, cast
 
 __all__ = ["DirectLoop", "DirectSelector"]
+
+SPINNING_HELPS = len(os.sched_getaffinity(0)) > 1  # else it takes the time from whoever is to send the next frame
 
 # How often fds are looked at before asyncio's own turn: enough for a frame to cross a few taps and be answered, and at
 # 64 frames a callback no more than some milliseconds under full load.
 ROUNDS = 4
 EVENTS_MAX = 64
+
+# To be woken takes longer than that, and whoever sends the next frame pays for waking us.
+SPIN_NS = 50_000
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 Callback = Callable[[], object]
@@ -35,6 +42,7 @@ class DirectSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self.failed: Callable[[Exception], None] | None = None  # whom to tell of a callback that raised
         self._epoll = select.epoll()
+        self._spin_ns = 0
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._map = _Map(self._keys)
         self._direct: dict[int, tuple[Callback | None, Callback | None]] = {}
@@ -76,15 +84,8 @@ class DirectSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serve the direct fds, several rounds while there is something; return the others that are ready."""
         ready: list[tuple[selectors.SelectorKey, int]] = []
-        wait = -1 if timeout is None else max(0.0, timeout)
+        events = self._wait(-1 if timeout is None else max(0.0, timeout))
         for _ in range(ROUNDS):
-            try:
-                events = self._epoll.poll(wait, EVENTS_MAX)
-            except InterruptedError:
-                break
-            if not events:
-                break
-            wait = 0
             served = False
             for fd, event in events:
                 callbacks = self._direct.get(fd)
@@ -96,7 +97,27 @@ class DirectSelector(selectors.BaseSelector):
                     ready.append((key, mask & key.events))
             if ready or not served:
                 break
+            events = self._epoll.poll(0, EVENTS_MAX)
         return ready
+
+    def _wait(self, timeout: float) -> list[tuple[int, int]]:
+        """The next events. Where the last ones came soon, these may too: then do not go to sleep at once."""
+        poll = self._epoll.poll
+        start = now = monotonic_ns()
+        if self._spin_ns and timeout:
+            end = start + self._spin_ns
+            while now < end:
+                if events := poll(0, EVENTS_MAX):
+                    return events
+                now = monotonic_ns()
+            self._spin_ns = 0  # in vain: sleep until events come close together again
+        try:
+            events = poll(timeout, EVENTS_MAX)
+        except InterruptedError:
+            return []
+        if SPINNING_HELPS and monotonic_ns() - start < SPIN_NS:
+            self._spin_ns = SPIN_NS
+        return events
 
     # What the loop asks for ---------------------------------------------------------------------------------------
 

@@ -106,6 +106,11 @@ class Inlet:
             self._schedule()
         return False
 
+    def reconsider(self, frame: Frame, source: NetClient) -> bool:
+        """The client's shortcut did not take a frame: `receive` has the say."""
+        self.shut = self.pending
+        return self.offer(frame, source)
+
     def refused(self, frame: Frame, source: NetClient, answer: object) -> bool:
         """`receive` did not take a frame: keep it in front, since whatever is queued came while it was offered."""
         if answer is None:

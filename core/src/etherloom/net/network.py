@@ -97,8 +97,10 @@ class Network:
                 callback()
             except Exception as error:
                 self.fail(client, error)
-            finally:
-                self._end()
+            finally:  # as `_end`, without the call
+                self._depth -= 1
+                if self._dirty and not self._depth:
+                    self._rewire()
 
         return run
 

@@ -63,7 +63,8 @@ def direct(source: NetClient, inlet: Inlet, tally: Tally, header_bytes: int) -> 
 
     `tally` counts for both ends; a frame that is not simply taken is counted by the source here and by the inlet there.
     """
-    receive = inlet.client.receive
+    shortcut = inlet.client.shortcut
+    receive = shortcut or inlet.client.receive
     counters = source.counters
     low, high = FRAME_MIN + header_bytes, FRAME_MAX + header_bytes
 
@@ -76,16 +77,16 @@ def direct(source: NetClient, inlet: Inlet, tally: Tally, header_bytes: int) -> 
         else:
             inlet.shut = True
             try:
-                taken = receive(frame)
+                answer = receive(frame)
             except Exception as error:
-                taken = inlet.failed(error)
+                taken = inlet.reconsider(frame, source) if shortcut else inlet.failed(error)
             else:
                 inlet.shut = inlet.pending
-                if taken:
+                if answer:
                     tally.frames += 1
                     tally.octets += size
                     return True
-                taken = inlet.refused(frame, source, taken)
+                taken = inlet.reconsider(frame, source) if shortcut else inlet.refused(frame, source, answer)
         counters.tx_frames += 1
         counters.tx_bytes += size - header_bytes
         if not taken:

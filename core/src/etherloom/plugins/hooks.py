@@ -8,7 +8,7 @@ what pluggy finds wrong with an object has a culprit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -91,15 +91,24 @@ class Hooks:
 
         def broadcast(**arguments: object) -> list[Any]:
             results: list[Any] = []
-            for member in tuple(self._members):  # a hook may load another plugin
-                try:
-                    results += getattr(member.manager.hook, hook)(**arguments)
-                except Exception as error:
-                    what = f"{type(error).__name__}: {error}"
-                    log.error("hook %s of %s raised %s", hook, member.offer.label, what, exc_info=error)
+            for label, answer in self.answers(hook, **arguments):
+                if isinstance(answer, Exception):
+                    what = f"{type(answer).__name__}: {answer}"
+                    log.error("hook %s of %s raised %s", hook, label, what, exc_info=answer)
+                else:
+                    results += answer
             return results
 
         return broadcast
+
+    def answers(self, hook: str, **arguments: object) -> Iterator[tuple[str, list[Any] | Exception]]:
+        """Call a hook of one plugin after the other: each plugin's label, and its results or what it raised."""
+        for member in tuple(self._members):  # a hook may load another plugin
+            try:
+                answer: list[Any] | Exception = getattr(member.manager.hook, hook)(**arguments)
+            except Exception as error:
+                answer = error
+            yield member.offer.label, answer
 
 
 class InitHook:

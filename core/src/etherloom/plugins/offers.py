@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import TypeVar
 
 import attrs
 
-from etherloom.errors import PluginError
+from etherloom.errors import PluginError, nearest
 from etherloom.kinds import GENERATION, GROUPS, GuestBusKind, NetClientKind, group_of
 
 __all__ = ["Filter", "Offer", "given", "installed"]
@@ -94,6 +94,10 @@ class Filter:
     """Which plugins may be used: ETHERLOOM_PLUGINS (only these) and ETHERLOOM_BLOCK (not these).
 
     Both are lists of kinds and distributions, separated by commas. An empty variable is none.
+
+    Attributes:
+        allow: The first list, as written.
+        block: The second.
     """
 
     allow: frozenset[str] = frozenset()
@@ -107,17 +111,30 @@ class Filter:
     def reason(self, kind: str, distribution: str) -> str:
         """What keeps a kind from being used; empty if nothing does."""
         names = {kind, _normal(distribution)}
-        if hits := names & self.block:
+        if hits := names & _spellings(self.block):
             return f"blocked by ETHERLOOM_BLOCK, which names {', '.join(map(repr, sorted(hits)))}"
-        if self.allow and not names & self.allow:
+        if self.allow and not names & _spellings(self.allow):
             return "blocked by ETHERLOOM_PLUGINS, which names neither the kind nor its distribution"
         return ""
+
+    def warn_of_strangers(self, offers: Sequence[Offer]) -> None:
+        """Log each word that is nobody's name: most often it is misspelt, and keeps nothing out."""
+        known = {name for offer in offers for name in (offer.kind, _normal(offer.distribution))}
+        for variable, words in (("ETHERLOOM_PLUGINS", self.allow), ("ETHERLOOM_BLOCK", self.block)):
+            for word in sorted(words):
+                if not known & _spellings({word}):
+                    hint = f"; {near}" if (near := nearest(word, known)) else ""
+                    log.warning("%s names %r, which is no installed kind or distribution%s", variable, word, hint)
 
 
 def _words(value: str) -> frozenset[str]:
     """The entries of a list separated by commas."""
-    entries = {word.strip() for word in value.split(",")} - {""}
-    return frozenset(entries | {_normal(word) for word in entries})
+    return frozenset(word.strip() for word in value.split(",")) - {""}
+
+
+def _spellings(words: Collection[str]) -> set[str]:
+    """The words as kinds and as distributions."""
+    return {*words, *map(_normal, words)}
 
 
 def installed(path: Sequence[str] | None = None, rule: Filter | None = None) -> list[Offer]:
@@ -144,7 +161,9 @@ def installed(path: Sequence[str] | None = None, rule: Filter | None = None) -> 
         except Exception as error:
             where = distribution.locate_file("")
             log.warning("a distribution in %s is left out, its metadata cannot be read: %r", where, error)
-    return [offer for own in offers.values() for offer in own]
+    found = [offer for own in offers.values() for offer in own]
+    rule.warn_of_strangers(found)
+    return found
 
 
 def given(rows: Sequence[NetClientKind | GuestBusKind], table: str) -> list[Offer]:

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from etherloom.bundled import DISTRIBUTIONS
 from etherloom.errors import ContractMismatch, PluginConflict, PluginError, PluginNotFound, nearest
 from etherloom.kinds import GENERATION, GROUPS, group_of
 from etherloom.plugins.offers import Offer
 
 __all__ = ["blocked", "conflict", "foreign", "other_generation", "refusal"]
-
-# Only for messages: core treats no kind differently from another.
-_COMES_WITH = {
-    "dgram": "etherloom-socket",
-    "hubport": "etherloom-hub",
-    "noop": "etherloom-noop",
-    "qtest": "etherloom-qtest",
-    "rtl8139": "etherloom-rtl8139",
-    "socket": "etherloom-socket",
-    "stream": "etherloom-socket",
-    "tap": "etherloom-tap",
-    "vfio-user": "etherloom-vfio-user",
-}
 
 _CALLED = {"net_client": "net client", "nic_model": "NIC model", "guest_bus": "guest bus", "filter": "filter"}
 
@@ -76,12 +64,13 @@ def foreign(offer: Offer) -> PluginError:
 
 def _unknown(kind: str, table: str, offers: Sequence[Offer]) -> PluginError:
     installed = sorted({offer.kind for offer in offers if offer.table == table and offer.usable})
+    there = {(offer.table, offer.kind) for offer in offers}
     hints = []
-    if kind in _COMES_WITH:
-        hints.append(f"it comes with {_COMES_WITH[kind]}: pip install {_COMES_WITH[kind]}")
+    if owner := DISTRIBUTIONS.get((table, kind)):
+        hints.append(f"it comes with {owner}: pip install {owner}")
     elif near := nearest(kind, installed):
         hints.append(near)
-    elif near := nearest(kind, _COMES_WITH):
+    elif near := nearest(kind, [name for place, name in DISTRIBUTIONS.keys() - there if place == table]):
         hints.append(f"{near} (not installed)")
     hints.append(f"installed: {', '.join(installed) or 'none'}")
     return PluginNotFound(f"there is no {_CALLED[table]} {kind!r}; {'; '.join(hints)}", kind=kind)

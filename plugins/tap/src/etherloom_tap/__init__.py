@@ -39,7 +39,8 @@ def init(
         ConfigError, HostError: Nothing is left behind; an inherited fd stays open.
     """
     kernel = kernel or Kernel()
-    inherited = options.fd is not None
+    defaults = options.fd is None and options.br is None
+    scripts = Scripts.chosen(options.script, options.downscript, defaults=defaults)
     device = (
         TunDevice.adopt(kernel, options.fd)
         if options.fd is not None
@@ -53,7 +54,6 @@ def init(
     except BaseException:
         device.abandon()
         raise
-    scripts = Scripts.chosen(options.script, options.downscript, defaults=not inherited and port is None)
     return TapClient(name, context, device, scripts, port)
 
 

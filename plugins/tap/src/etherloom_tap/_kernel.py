@@ -13,7 +13,7 @@ import socket
 import struct
 from enum import IntEnum, IntFlag
 
-__all__ = ["DEVICE", "IFREQ", "Kernel", "Request", "TunFlag"]
+__all__ = ["DEVICE", "IFREQ", "Kernel", "Request", "TunFlag", "make_bridge"]
 
 DEVICE = "/dev/net/tun"
 
@@ -47,8 +47,10 @@ class Request(IntEnum):
 NETLINK_ROUTE = 0
 NLMSG_ERROR = 2
 NLM_F_REQUEST, NLM_F_ACK = 0x01, 0x04
-RTM_SETLINK = 19
-IFLA_IFALIAS = 20
+NLM_F_EXCL, NLM_F_CREATE = 0x200, 0x400
+RTM_NEWLINK, RTM_SETLINK = 16, 19
+IFLA_IFNAME, IFLA_LINKINFO, IFLA_IFALIAS = 3, 18, 20
+IFLA_INFO_KIND = 1
 NLMSGHDR = struct.Struct("=LHHLL")
 IFINFOMSG = struct.Struct("=BxHiLL")
 RTATTR = struct.Struct("=HH")
@@ -80,14 +82,49 @@ class Kernel:
         Over netlink, the only way there is, and by hand: every tap gets one, and importing pyroute2 would cost each
         start 0.15 s.
         """
-        text = alias.encode()
-        attribute = RTATTR.pack(RTATTR.size + len(text), IFLA_IFALIAS) + text + bytes(-len(text) % 4)
-        body = IFINFOMSG.pack(socket.AF_UNSPEC, 0, socket.if_nametoindex(ifname), 0, 0) + attribute
-        header = NLMSGHDR.pack(NLMSGHDR.size + len(body), RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0)
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as netlink:
-            netlink.sendto(header + body, (0, 0))
+        index = socket.if_nametoindex(ifname)
+        _ask(ifname, _link_message(RTM_SETLINK, index, _attribute(IFLA_IFALIAS, alias.encode())))
+
+
+def make_bridge(ifname: str, index: int, alias: str) -> None:
+    """Make a bridge that has its alias from the start, in the current network namespace.
+
+    The kernel ignores an alias in the message that makes an interface. But it handles all the messages of one system
+    call before a signal can end the process, so a second one beside the first will do.
+
+    Args:
+        ifname: Its name.
+        index: Its number, one that nobody has: if the bridge cannot be made, the alias must find nobody.
+        alias: Its alias.
+
+    Raises:
+        OSError: The kernel refused; nothing was made.
+    """
+    kind = _attribute(IFLA_LINKINFO, _attribute(IFLA_INFO_KIND, b"bridge"))
+    name = _attribute(IFLA_IFNAME, ifname.encode() + b"\0")
+    _ask(
+        ifname,
+        _link_message(RTM_NEWLINK, index, name + kind, NLM_F_CREATE | NLM_F_EXCL),
+        _link_message(RTM_SETLINK, index, _attribute(IFLA_IFALIAS, alias.encode())),
+    )
+
+
+def _attribute(kind: int, payload: bytes) -> bytes:
+    return RTATTR.pack(RTATTR.size + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def _link_message(kind: int, index: int, attributes: bytes, flags: int = 0) -> bytes:
+    body = IFINFOMSG.pack(socket.AF_UNSPEC, 0, index, 0, 0) + attributes
+    return NLMSGHDR.pack(NLMSGHDR.size + len(body), kind, flags | NLM_F_REQUEST | NLM_F_ACK, 1, 0) + body
+
+
+def _ask(ifname: str, *messages: bytes) -> None:
+    """Send the messages in one system call; raises the first refusal."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_ROUTE) as netlink:
+        netlink.sendto(b"".join(messages), (0, 0))
+        for _ in messages:
             answer = netlink.recv(4096)
-        _, kind, _, _, _ = NLMSGHDR.unpack_from(answer)
-        errno = -struct.unpack_from("=i", answer, NLMSGHDR.size)[0] if kind == NLMSG_ERROR else 0
-        if errno:
-            raise OSError(errno, os.strerror(errno), ifname)
+            _, kind, _, _, _ = NLMSGHDR.unpack_from(answer)
+            errno = -struct.unpack_from("=i", answer, NLMSGHDR.size)[0] if kind == NLMSG_ERROR else 0
+            if errno:
+                raise OSError(errno, os.strerror(errno), ifname)

@@ -8,6 +8,7 @@ the thread that starts it.
 from __future__ import annotations
 
 import errno
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ import attrs
 
 from etherloom import ConfigError, HostError
 from etherloom.owner import Mark
+from etherloom_tap._kernel import make_bridge
 
 __all__ = ["BridgePort", "join_bridge", "remove_marked", "tun_mismatch"]
 
@@ -43,9 +45,10 @@ def netlink(action: str, device: str, work: Callable[[Any], Result]) -> Result:
         try:
             with IPRoute() as iproute:
                 return work(iproute)
-        except NetlinkError as error:
-            remedy = "run with CAP_NET_ADMIN" if error.code in (errno.EPERM, errno.EACCES) else ""
-            raise HostError(action, error.code, device=device, remedy=remedy) from error
+        except (NetlinkError, OSError) as error:
+            code = error.code if isinstance(error, NetlinkError) else error.errno or 0
+            remedy = "run with CAP_NET_ADMIN" if code in (errno.EPERM, errno.EACCES) else ""
+            raise HostError(action, code, device=device, remedy=remedy) from error
 
     with ThreadPoolExecutor(1, "etherloom-netlink") as thread:
         return thread.submit(run).result()
@@ -133,21 +136,25 @@ def join_bridge(bridge: str, ifname: str, *, create: bool, temporary: bool) -> B
         here = links(iproute)
         found = here.get(bridge)
         if found is not None and kind_of(found) != "bridge":
-            raise ConfigError(f"{bridge} is no bridge", key="br", allowed=", ".join(_bridges(here)) or "none exists")
-        if found is None and not create:
+            bridges = _bridges(here)
             raise ConfigError(
-                f"there is no bridge {bridge}",
+                f"{bridge} is no bridge" + ("" if bridges else ", and there is none"),
                 key="br",
-                allowed=", ".join([*_bridges(here), "or one made by br-create=on"]),
+                allowed=", ".join(bridges),
             )
+        if found is None and not create:
+            choices = [", ".join(_bridges(here)), "one made by br-create=on"]
+            raise ConfigError(f"there is no bridge {bridge}", key="br", allowed=", or ".join(filter(None, choices)))
         owned = found is None or (create and _orphaned(found))
         if found is None:
-            iproute.link("add", ifname=bridge, kind="bridge")
-            found = links(iproute)[bridge]
-        index = found["index"]
+            index = _free_index(here)
+            make_bridge(bridge, index, str(Mark.mine()))
+        else:
+            index = found["index"]
         try:
             if owned:
                 iproute.link("set", index=index, ifalias=str(Mark.mine()), state="up")
+            found = links(iproute)[bridge]
             port = here[ifname]
             iproute.link("set", index=port["index"], master=index, state="up", **_manners(port, found, temporary))
         except BaseException:
@@ -168,6 +175,11 @@ def _manners(port: Any, bridge: Any, temporary: bool) -> dict[str, object]:
 def _orphaned(link: Any) -> bool:
     mark = mark_of(link)
     return mark is not None and mark.dead
+
+
+def _free_index(here: dict[str, Any]) -> int:
+    """A number that no interface has, nor gets in the meantime: far above those that the kernel counts up."""
+    return max(int(link["index"]) for link in here.values()) + random.randrange(100_000, 1_000_000)
 
 
 def _bridges(here: dict[str, Any]) -> list[str]:

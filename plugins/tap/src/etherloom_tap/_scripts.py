@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from etherloom import HostError
+from etherloom import ConfigError, HostError
 
 __all__ = ["DEFAULT_DOWN", "DEFAULT_UP", "Scripts"]
 
@@ -35,9 +35,14 @@ class Scripts:
 
     @classmethod
     def chosen(cls, script: str | None, downscript: str | None, *, defaults: bool) -> Scripts:
-        """From the options: a path, `no` or the empty string for none, None for the default where there is one."""
+        """From the options: a path, `no` or the empty string for none, None for the default where there is one.
+
+        Raises:
+            ConfigError: A path leads to nothing that can be executed.
+        """
         return cls(
-            _choose(script, DEFAULT_UP if defaults else None), _choose(downscript, DEFAULT_DOWN if defaults else None)
+            _choose("script", script, DEFAULT_UP if defaults else None),
+            _choose("downscript", downscript, DEFAULT_DOWN if defaults else None),
         )
 
     async def bring_up(self, ifname: str) -> None:
@@ -79,10 +84,19 @@ class Scripts:
             raise HostError(f"bring down {ifname}: {self.down} {_ending(done.returncode)}")
 
 
-def _choose(given: str | None, default: Path | None) -> Path | None:
+def _choose(key: str, given: str | None, default: Path | None) -> Path | None:
     if given is None:
-        return default if default is not None and os.access(default, os.X_OK) else None
-    return Path(given) if given not in ("", "no") else None
+        return default if default is not None and _executable(default) else None
+    if given in ("", "no"):
+        return None
+    script = Path(given).absolute()  # a bare name would be looked for in PATH
+    if not _executable(script):
+        raise ConfigError(f"{given} is no executable file", key=key, allowed="the path of one, or no")
+    return script
+
+
+def _executable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 def _not_run(script: Path, ifname: str, error: OSError, instead: str) -> HostError:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -47,9 +48,15 @@ _libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare are there f
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 PR_SET_PDEATHSIG = 1
 CAP_SYS_ADMIN = 21
+IFF_UP = 1  # linux/if.h
+RTMGRP_LINK = 1  # linux/rtnetlink.h: tell me of interfaces
+BR_STATE_FORWARDING = 3  # linux/if_bridge.h
 
 # How long a command may take over SIGTERM before it is killed. `etherloom run` needs some 50 ms.
 TERMINATE_SECONDS = 3.0
+
+# How long a carrier may take to show. The kernel looks once a second at those that are not urgent.
+CARRIER_SECONDS = 10.0
 
 # Each of these may forbid it: Debian's patch, the kernel's own limit, Ubuntu's AppArmor policy.
 ALLOW_USER_NAMESPACES = (
@@ -85,6 +92,7 @@ class Namespace:
         self._mark = str(mark)
         self._routes: IPRoute | None = None
         self._children: list[subprocess.Popen[Any]] = []
+        self._cables: dict[str, tuple[Namespace, str]] = {}  # by this end of a veth, where the other is
         home = os.open(_THIS_NAMESPACE, os.O_RDONLY)
         try:
             if _libc.unshare(CLONE_NEWNET):
@@ -161,6 +169,9 @@ class Namespace:
     ) -> None:
         """Set up an interface and bring it up.
 
+        When this returns, it passes frames if it has a carrier, and so do its bridge and the other end of its veth: the
+        kernel starts an interface's queue, and forwards through a bridge's port, some time after the carrier came.
+
         Args:
             ifname: The interface.
             address: An IPv4 address with its prefix length: `10.0.0.1/24`.
@@ -168,6 +179,9 @@ class Namespace:
             mtu: Layer 3, in bytes; 0 leaves it.
             master: The bridge to enslave it to.
             neighbours: Permanent entries, IPv4 address to MAC address: no ARP between the frames that are counted.
+
+        Raises:
+            HostError: There is no such interface, or the kernel refused.
         """
         index = self.index(ifname)
         changes: dict[str, object] = {"state": "up"}
@@ -182,6 +196,10 @@ class Namespace:
             self.routes.addr("add", index=index, address=address)
         for host, station in (neighbours or {}).items():
             self.routes.neigh("replace", ifindex=index, dst=host, lladdr=station, state="permanent")
+        self._await_passing(index)
+        if ifname in self._cables:
+            other, peer_ifname = self._cables[ifname]
+            other._await_passing(other.index(peer_ifname))
 
     def index(self, ifname: str) -> int:
         """The interface's number.
@@ -213,6 +231,24 @@ class Namespace:
     def move(self, ifname: str, target: Namespace) -> None:
         """Give an interface to another namespace. It goes down on the way, and a tap keeps its descriptor."""
         self.routes.link("set", index=self.index(ifname), net_ns_fd=target.fd)
+        if ifname in self._cables:
+            other, peer_ifname = target._cables[ifname] = self._cables.pop(ifname)
+            other._cables[peer_ifname] = (target, ifname)
+
+    def _await_passing(self, index: int) -> None:
+        """Wait until an interface, and the bridge it is in, pass frames, unless they are down or have no carrier."""
+        with self.socket(socket.AF_NETLINK, socket.SOCK_RAW) as events:
+            events.bind((0, RTMGRP_LINK))
+            while True:
+                link = self.routes.get_links(index)[0]
+                master = link.get_attr("IFLA_MASTER")
+                if _passes(link, bridge_is_up=bool(master and _is_up(self.routes.get_links(master)[0]))):
+                    break
+                if not select.select([events], [], [], CARRIER_SECONDS)[0]:
+                    raise HostError("see the interface pass frames", device=link.get_attr("IFLA_IFNAME"))
+                events.recv(65536)
+        if master:
+            self._await_passing(master)
 
     def _sign(self, ifname: str) -> None:
         self.routes.link("set", index=self.index(ifname), ifalias=self._mark)
@@ -313,6 +349,7 @@ class Lab:
         one.routes.link("add", ifname=ifname, kind="veth", peer={"ifname": peer_ifname, "net_ns_fd": other.fd})
         one._sign(ifname)
         other._sign(peer_ifname)
+        one._cables[ifname], other._cables[peer_ifname] = (other, peer_ifname), (one, ifname)
 
     def close(self) -> None:
         """Take everything down, the newest namespace first."""
@@ -348,6 +385,20 @@ def become_root_of_a_user_namespace() -> None:
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     except OSError as error:
         raise HostError("map root in a user namespace", error.errno or 0, remedy=ALLOW_USER_NAMESPACES) from error
+
+
+def _is_up(link: Any) -> bool:
+    return bool(link["flags"] & IFF_UP)
+
+
+def _passes(link: Any, *, bridge_is_up: bool) -> bool:
+    """Whether an interface does what its carrier lets it do, as far as netlink shows it."""
+    if not _is_up(link) or not link.get_attr("IFLA_CARRIER"):
+        return True
+    if link.get_attr("IFLA_OPERSTATE") not in ("UP", "UNKNOWN"):  # RFC 2863; it lags behind the carrier
+        return False
+    port = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_SLAVE_DATA")
+    return not bridge_is_up or port is None or port.get_attr("IFLA_BRPORT_STATE") == BR_STATE_FORWARDING
 
 
 def _enter(fd: int) -> None:
