@@ -28,8 +28,10 @@ SPINNING_HELPS = len(os.sched_getaffinity(0)) > 1  # else it takes the time from
 ROUNDS = 4
 EVENTS_MAX = 64
 
-# To be woken takes longer than that, and whoever sends the next frame pays for waking us.
+# How long to look for the next event before going to sleep, where the last ones came and were served within SOON_NS: to
+# be woken takes about as long, and whoever sends the next frame pays for waking us.
 SPIN_NS = 50_000
+SOON_NS = 100_000
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 Callback = Callable[[], object]
@@ -84,40 +86,44 @@ class DirectSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Serve the direct fds, several rounds while there is something; return the others that are ready."""
         ready: list[tuple[selectors.SelectorKey, int]] = []
-        events = self._wait(-1 if timeout is None else max(0.0, timeout))
+        start = monotonic_ns()
+        events = self._wait(-1 if timeout is None else max(0.0, timeout), start)
         for _ in range(ROUNDS):
             served = False
             for fd, event in events:
                 callbacks = self._direct.get(fd)
                 if callbacks is not None:
                     served = True
-                    self._serve(fd, event, callbacks)
+                    if event == select.EPOLLIN and (reader := callbacks[0]) is not None:
+                        try:  # `_serve` for what is nearly always the case
+                            reader()
+                        except Exception as error:
+                            self._tell(error)
+                    else:
+                        self._serve(fd, event, callbacks)
                 elif (key := self._keys.get(fd)) is not None:
                     mask = (WRITE if event & ~select.EPOLLIN else 0) | (READ if event & ~select.EPOLLOUT else 0)
                     ready.append((key, mask & key.events))
             if ready or not served:
                 break
             events = self._epoll.poll(0, EVENTS_MAX)
+        if SPINNING_HELPS and monotonic_ns() - start < SOON_NS:
+            self._spin_ns = SPIN_NS
         return ready
 
-    def _wait(self, timeout: float) -> list[tuple[int, int]]:
+    def _wait(self, timeout: float, start: int) -> list[tuple[int, int]]:
         """The next events. Where the last ones came soon, these may too: then do not go to sleep at once."""
         poll = self._epoll.poll
-        start = now = monotonic_ns()
         if self._spin_ns and timeout:
             end = start + self._spin_ns
-            while now < end:
+            while monotonic_ns() < end:
                 if events := poll(0, EVENTS_MAX):
                     return events
-                now = monotonic_ns()
             self._spin_ns = 0  # in vain: sleep until events come close together again
         try:
-            events = poll(timeout, EVENTS_MAX)
+            return poll(timeout, EVENTS_MAX)
         except InterruptedError:
             return []
-        if SPINNING_HELPS and monotonic_ns() - start < SPIN_NS:
-            self._spin_ns = SPIN_NS
-        return events
 
     # What the loop asks for ---------------------------------------------------------------------------------------
 
@@ -147,9 +153,12 @@ class DirectSelector(selectors.BaseSelector):
             if writer is not None and event & ~select.EPOLLIN and self.watched(fd)[1] is writer:
                 writer()
         except Exception as error:
-            if self.failed is None:
-                raise
-            self.failed(error)
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if self.failed is None:
+            raise error
+        self.failed(error)
 
     def _forget(self, fd: int) -> None:
         try:

@@ -25,8 +25,8 @@ ORDINARY = frozenset((errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL))
 # Views of frames up to this size are kept, at 200 bytes each; the larger ones, from offloads, hardly repeat a size.
 VIEWS_KEPT = 2048
 
-# Between two bursts of which the second is what the first left over.
-AT_ONCE_NS = 20_000
+# How often a burst is as long as it may be before it may be longer.
+FULL_BURSTS = 4
 
 
 class TapClient(NetClient):
@@ -109,19 +109,19 @@ class TapClient(NetClient):
         header_bytes = VNET_HEADER_BYTES if vnet else 0
         pad_to, least = FRAME_PAD + header_bytes, FRAME_MIN + header_bytes
         zeros = bytes(pad_to)
-        now, ended_ns, budget = context.clock.now_ns, 0, 1
+        budget, full = 1, 0
 
         def read_burst() -> None:
             # About as many as came the last time: to find out that there are no more takes a system call, for which a
             # single frame's answer would have to wait. What is left over brings us here again at once.
-            nonlocal budget, ended_ns
+            nonlocal budget, full
             send = self.send
             self._in_burst = True
             try:
                 for number in range(1, budget + 1):
                     size = readinto(buffer)
                     if size is None:
-                        budget = max(1, number - 1)
+                        budget, full = max(1, number - 1), 0
                         break
                     if size < pad_to:  # C-43
                         if size < least:
@@ -139,10 +139,9 @@ class TapClient(NetClient):
                         self._watch.readable(False)
                         break
                 else:
-                    now_ns = now()
-                    if now_ns - ended_ns < AT_ONCE_NS:
-                        budget = min(2 * budget, context.burst_frames)
-                    ended_ns = now_ns
+                    full += 1
+                    if full == FULL_BURSTS:
+                        budget, full = min(2 * budget, context.burst_frames), 0
             except OSError as error:
                 remedy = "the interface was deleted" if error.errno == errno.EBADFD else ""
                 raise HostError("read from tap", error.errno or 0, device=device.ifname, remedy=remedy) from error
