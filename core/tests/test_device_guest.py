@@ -147,15 +147,20 @@ def test_a_trace_tells_what_a_driver_does_and_goes_without_trace(toy: Toy) -> No
     guest.write(0, RAM_BASE, 8)
     guest.write(9, 0, 1)
     toy.receive(bytes(60))
+    toy.send(bytes(61))
     guest.read(0x20, 1)
     toy.dma.read(RAM_BASE, 4)
     trace.stop()
     guest.read(0, 4)
+    toy.receive(bytes(60))
+    toy.send(bytes(61))
     expected = [
         ("write", "ADDRESS", 0, 8, RAM_BASE),
         ("write", "LENGTH+1", 9, 1, 0),
         ("dma-write", "", RAM_BASE, 60, None),
         ("interrupt", "", 0, 0, 1),
+        ("frame-received", "", 0, 60, None),
+        ("frame-sent", "", 0, 61, None),
         ("read", "", 0x20, 1, 0),
         ("dma-read", "", RAM_BASE, 4, None),
     ]
@@ -186,7 +191,8 @@ def test_a_summary_counts_by_name_and_json_has_one_object_a_line(toy: Toy) -> No
         "interrupts": 1,
     } == summary.as_dict()
     parsed = [json.loads(line) for line in file.getvalue().splitlines()]
-    assert ["write", "read", "read", "dma-write", "interrupt", "dma-read", "interrupt"] == [e["what"] for e in parsed]
+    said = ["write", "read", "read", "dma-write", "interrupt", "frame-received", "dma-read", "interrupt"]
+    assert said == [event["what"] for event in parsed]
 
 
 class Line(NicDriver):

@@ -1,7 +1,7 @@
-"""A record of what a driver did to a device: register accesses, DMA, interrupts, resets.
+"""A record of what a driver did to a device: register accesses, DMA, interrupts, frames.
 
-Off, it costs nothing: tracing turns a device's register file and DMA door into recording subclasses, and back again. A
-frame's way is visible from its DMA and from the counters of the net client.
+Off, it costs nothing: tracing turns a device's register file and DMA door into recording subclasses, and back again,
+and frames are watched by a path of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import attrs
 
+from etherloom.client import VNET_HEADER_BYTES, Frame
 from etherloom.device.memory import Dma
 from etherloom.device.nic import NicModel
 from etherloom.device.registers import RegisterFile
@@ -27,11 +28,11 @@ class Event:
     Attributes:
         time_ns: On the context's clock.
         device: The NIC's name.
-        what: `read`, `write`, `dma-read`, `dma-write`, `interrupt` or `reset`.
+        what: `read`, `write`, `dma-read`, `dma-write`, `interrupt`, `frame-sent` or `frame-received`.
         name: The register's name, `+n` behind it for a byte within; empty where there is none.
         address: Register offset, or guest address.
         size: Bytes.
-        value: What was read or written; for an interrupt the level. None for DMA, whose data is not kept.
+        value: What was read or written; for an interrupt the level. None for DMA and frames, whose data is not kept.
     """
 
     time_ns: int
@@ -60,6 +61,9 @@ class Trace:
         nic.dma.__class__ = _Dma
         nic.registers.__dict__["trace"] = nic.dma.__dict__["trace"] = self
         nic.irq.watch(self.interrupt)
+        self._receive = nic.receive
+        nic.__dict__["receive"] = self._received
+        nic.context.network.watch(nic, self._sent)
 
     def stop(self) -> None:
         """Put everything back."""
@@ -67,6 +71,8 @@ class Trace:
         nic.registers.__class__, nic.dma.__class__ = RegisterFile, Dma
         del nic.registers.__dict__["trace"], nic.dma.__dict__["trace"]
         nic.irq.watch(None)
+        del nic.__dict__["receive"]
+        nic.context.network.watch(nic, None)
 
     def access(self, what: str, offset: int, data: bytes) -> None:
         """A register access; one event, named for the register that the first byte belongs to."""
@@ -83,6 +89,18 @@ class Trace:
     def interrupt(self, asserted: bool) -> None:
         """An edge of the interrupt line."""
         self._emit("interrupt", "", 0, 0, int(asserted))
+
+    def _sent(self, frame: Frame) -> None:
+        self._frame("frame-sent", frame)
+
+    def _received(self, frame: Frame) -> bool:
+        taken = self._receive(frame)
+        if taken:
+            self._frame("frame-received", frame)
+        return taken
+
+    def _frame(self, what: str, frame: Frame) -> None:
+        self._emit(what, "", 0, len(frame) - (VNET_HEADER_BYTES if self._nic.vnet else 0), None)
 
     def _emit(self, what: str, name: str, address: int, size: int, value: int | None) -> None:
         nic = self._nic

@@ -305,6 +305,12 @@ class Network:
         """Bring all clients' `counters` up to date."""
         wiring.settle(self._routes)
 
+    def watch(self, client: NetClient, watcher: paths.Watcher | None) -> None:
+        """Tell `watcher` of every frame that `client` sends from now on; None ends it. A frame is borrowed."""
+        if client in self._routes:
+            self._routes[client].watcher = watcher
+            self._touch(client)
+
     def cell(self, client: NetClient) -> wiring.Cell | None:
         """The clients that hear `client` now, and the form in which frames go; None where there are none."""
         route = self._routes.get(client)

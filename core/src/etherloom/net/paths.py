@@ -21,9 +21,10 @@ from etherloom.counters import Drop
 from etherloom.net.inlet import Inlet, inlet_of
 from etherloom.net.offload import MalformedOffload, complete
 
-__all__ = ["Send", "Tally", "burst_end", "completing", "direct", "flood", "lost"]
+__all__ = ["Send", "Tally", "Watcher", "burst_end", "completing", "direct", "flood", "lost", "watched"]
 
 Send = Callable[[Frame], bool]
+Watcher = Callable[[Frame], None]
 
 NO_OFFLOAD = bytes(VNET_HEADER_BYTES)
 
@@ -171,6 +172,18 @@ def completing(source: NetClient, onward: Send, *, keep_header: bool, checksums:
         for segment in finished:
             taken = onward(b"".join((NO_OFFLOAD, segment)) if keep_header else segment)
         return taken
+
+    return send
+
+
+def watched(onward: Send, watcher: Watcher | None) -> Send:
+    """Tell `watcher` of each frame before it goes `onward`; without one, `onward` itself."""
+    if watcher is None:
+        return onward
+
+    def send(frame: Frame) -> bool:
+        watcher(frame)
+        return onward(frame)
 
     return send
 

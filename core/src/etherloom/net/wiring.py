@@ -78,12 +78,13 @@ class Route:
         cell: Where they go; None without a peer or with a link down.
         offload: What the client may leave undone; of meaning with a cell only.
         port: The hub port it is plugged into; None when it is not.
+        watcher: Told of every frame the client sends; kept over rewires.
         tally: Counted by the path since the last settle.
         receiver: The one inlet that `tally` counts for as well; None when flooding.
         header_bytes: Of the frames that `tally` counts.
     """
 
-    __slots__ = ("cell", "header_bytes", "offload", "port", "receiver", "seen_rx", "seen_tx", "tally")
+    __slots__ = ("cell", "header_bytes", "offload", "port", "receiver", "seen_rx", "seen_tx", "tally", "watcher")
 
     def __init__(self) -> None:
         self.cell: Cell | None = None
@@ -93,6 +94,7 @@ class Route:
         self.offload = Offload(0)
         self.port: NetClient | None = None
         self.seen_tx = self.seen_rx = (0, 0)
+        self.watcher: paths.Watcher | None = None
 
     def begin(self, client: NetClient, cell: Cell | None, header_bytes: int) -> None:
         """Start over after a rewire of `client`; what was counted so far has been settled."""
@@ -189,12 +191,13 @@ def wire(endpoints: list[NetClient], segments: list[Segment], routes: dict[NetCl
             if member.vnet and route.offload is not Offload.ALL:
                 checksums = Offload.CSUM in route.offload
                 send = paths.completing(member, send, keep_header=cell.vnet, checksums=checksums)
-            member.send = send
+            member.send = paths.watched(send, route.watcher)
             member.end_burst = paths.burst_end(member, gatherers)
     for member in cut:
         alone = member.link_up and (member.peer is None or member.peer.link_up)
         routes[member].begin(member, None, 0)
-        member.send = paths.lost(member, Drop.NO_PEER if alone else Drop.LINK_DOWN)
+        lost = paths.lost(member, Drop.NO_PEER if alone else Drop.LINK_DOWN)
+        member.send = paths.watched(lost, routes[member].watcher)
         member.end_burst = paths.nothing
 
 
