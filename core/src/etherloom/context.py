@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from etherloom.client import FRAME_MAX, VNET_HEADER_BYTES, NetClient
-from etherloom.loop.clock import Clock
+from etherloom.loop.clock import POLLING_HELPS, Clock
 from etherloom.loop.events import BottomHalf, FdWatch, Timer
 
 if TYPE_CHECKING:
@@ -112,15 +112,5 @@ class Context:
             self._polling = False
 
 
-def _cpus() -> int:
-    import os
-
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
-
-
-POLLING_HELPS = _cpus() > 1
 POLLING_MAX_NS = 1_000_000
 POLLING_MAX_TURNS = 1_000  # no turn is under 1 us; a bound of its own, since a virtual clock stands still meanwhile

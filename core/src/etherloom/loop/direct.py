@@ -12,16 +12,15 @@ Differs from asyncio's own in one thing: a callback sees the loop's context vari
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import selectors
 from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any, TypeVarTuple, Unpack, cast
 
-__all__ = ["DirectLoop", "DirectSelector"]
+from etherloom.loop.clock import POLLING_HELPS
 
-SPINNING_HELPS = len(os.sched_getaffinity(0)) > 1  # else it takes the time from whoever is to send the next frame
+__all__ = ["DirectLoop", "DirectSelector"]
 
 # How often fds are looked at before asyncio's own turn: enough for a frame to cross a few taps and be answered, and at
 # 64 frames a callback no more than some milliseconds under full load.
@@ -88,7 +87,10 @@ class DirectSelector(selectors.BaseSelector):
         ready: list[tuple[selectors.SelectorKey, int]] = []
         start = monotonic_ns()
         events = self._wait(-1 if timeout is None else max(0.0, timeout), start)
-        for _ in range(ROUNDS):
+        came = bool(events)
+        for number in range(ROUNDS):
+            if number:
+                events = self._epoll.poll(0, EVENTS_MAX)
             served = False
             for fd, event in events:
                 callbacks = self._direct.get(fd)
@@ -106,8 +108,7 @@ class DirectSelector(selectors.BaseSelector):
                     ready.append((key, mask & key.events))
             if ready or not served:
                 break
-            events = self._epoll.poll(0, EVENTS_MAX)
-        if SPINNING_HELPS and monotonic_ns() - start < SOON_NS:
+        if came and POLLING_HELPS and monotonic_ns() - start < SOON_NS:
             self._spin_ns = SPIN_NS
         return ready
 
