@@ -3,6 +3,9 @@
 A test belongs to the tiers it is marked with, or to `default` if to none; it runs when all of its tiers were asked for.
 Where the machine lacks what a tier needs, its tests are skipped and the summary says why; with `--required` such a
 skip, any other skip, and a tier without a single test are failures, since a promise that nothing kept was broken.
+
+Workers of pytest-xdist (`-n 2`) can share the default tier. The other tiers are about the one host there is, its
+interfaces and its load: their tests run one by one.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +62,7 @@ TIERS: dict[str, Callable[[], str]] = {
 
 NOT_RUN = pytest.StashKey[Counter[str]]()  # tests left out, by the tier that was not asked for
 EMPTY = pytest.StashKey[list[str]]()  # tiers asked for that have no test
+TALLY = "etherloom-tiers"  # both, as an xdist worker hands them over
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -127,8 +132,22 @@ def break_promise(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if session.config.stash.get(EMPTY, []) and session.exitstatus == pytest.ExitCode.OK:
+    empty = session.config.stash.get(EMPTY, [])
+    not_run: Counter[str] = session.config.stash.get(NOT_RUN, Counter())
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # this is a worker: it collects, as all of them do, and the controller reports
+        output[TALLY] = dict(not_run), empty
+    elif empty and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """In the controller: a worker has ended. One that crashed has left nothing."""
+    output = getattr(node, "workeroutput", {})
+    if TALLY in output:
+        not_run, node.config.stash[EMPTY] = output[TALLY]
+        node.config.stash[NOT_RUN] = Counter(not_run)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

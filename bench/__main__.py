@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import nic, scale, startup, taps
+from bench import bus, guest, nic, scale, startup, taps
 from bench.harness import format_result, machine, measure
 
-BENCHMARKS = {benchmark.name: benchmark for module in (taps, scale, startup, nic) for benchmark in module.BENCHMARKS}
+BENCHMARKS = {
+    benchmark.name: benchmark for module in (taps, scale, startup, nic, bus, guest) for benchmark in module.BENCHMARKS
+}
 
 
 def main() -> int:

@@ -8,13 +8,14 @@ import sys
 
 from bench.harness import Benchmark, Goal
 from bench.process import alone
-from bench.stage import HOSTS, IFNAME, MACS, etherloom_command
+from bench.stage import HOSTS, IFNAME, MACS, await_line, etherloom_command
 from bench.traffic import ping_from
 from etherloom_tap.lab import Lab
 
 __all__ = ["BENCHMARKS"]
 
 DEVICE = "bench.device"
+PACE_S = 0.002
 
 
 def ping_microseconds(seconds: float) -> float:
@@ -32,9 +33,8 @@ def ping_microseconds(seconds: float) -> float:
                 stderr=sys.stderr,
             )
             assert run.stdout is not None
-            while '"ready"' not in run.stdout.readline():
-                pass
-            return ping_from(end, HOSTS[1], seconds, back_to_back=False)
+            await_line(run.stdout, '"ready"')
+            return ping_from(end, HOSTS[1], seconds, PACE_S)
         finally:
             os.close(fd)
 

@@ -27,7 +27,17 @@ import attrs
 from bench.harness import Unavailable
 from etherloom_tap.lab import Lab, Namespace
 
-__all__ = ["SIDES", "Stage", "compiled", "etherloom_command", "joined", "netdev_arguments", "qemu_command", "tool"]
+__all__ = [
+    "SIDES",
+    "Stage",
+    "await_line",
+    "compiled",
+    "etherloom_command",
+    "joined",
+    "netdev_arguments",
+    "qemu_command",
+    "tool",
+]
 
 HOSTS = ("10.9.0.1", "10.9.0.2")
 MACS = ("02:00:00:00:00:0a", "02:00:00:00:00:0b")
@@ -170,6 +180,18 @@ SIDES: dict[str, Side] = {
     "c-loop-vnet": relay_vnet,
     "bridge": bridge,
 }
+
+
+def await_line(stream: IO[str], words: str) -> None:
+    """Read lines until one has these words.
+
+    Raises:
+        Unavailable: There is none: the program has ended.
+    """
+    for line in stream:
+        if words in line:
+            return
+    raise Unavailable(f"a program ended before it said {words!r}")
 
 
 def tool(name: str) -> str:

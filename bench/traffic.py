@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 
-from bench.stage import IFNAME, Stage, compiled, tool
+from bench.stage import IFNAME, Stage, await_line, compiled, tool
 from etherloom_tap.lab import Namespace
 
 __all__ = ["ping_from", "ping_microseconds", "tcp_gbps", "udp_fps"]
@@ -29,9 +29,7 @@ def tcp_gbps(stage: Stage, seconds: float) -> float:
     """Gbit/s of one TCP stream, as its receiver counts."""
     server = stage.b.start([tool("iperf3"), "--server", "--one-off", "--forceflush"], stdout=subprocess.PIPE)
     assert server.stdout is not None
-    for line in server.stdout:
-        if "listening" in line:
-            break
+    await_line(server.stdout, "listening")
     client = stage.a.run(
         [tool("iperf3"), "--client", stage.target, "--time", f"{max(1, round(seconds))}", "--json"], check=True
     )
@@ -39,13 +37,13 @@ def tcp_gbps(stage: Stage, seconds: float) -> float:
     return float(json.loads(client.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e9
 
 
-def ping_microseconds(stage: Stage, seconds: float, *, back_to_back: bool) -> float:
+def ping_microseconds(stage: Stage, seconds: float, *, interval_s: float | None) -> float:
     """Median round trip between the ends; see `ping_from`."""
-    return ping_from(stage.a, stage.target, seconds, back_to_back=back_to_back)
+    return ping_from(stage.a, stage.target, seconds, interval_s)
 
 
-def ping_from(namespace: Namespace, target: str, seconds: float, *, back_to_back: bool) -> float:
-    """Median round trip in microseconds: every 2 ms, or the next as soon as the answer is there."""
-    pace = ["-A"] if back_to_back else ["-i", "0.002"]
+def ping_from(namespace: Namespace, target: str, seconds: float, interval_s: float | None) -> float:
+    """Median round trip in microseconds, one every `interval_s`; None: the next as soon as the answer is there."""
+    pace = ["-A"] if interval_s is None else ["-i", str(interval_s)]
     said = namespace.run([tool("ping"), *pace, "-w", f"{max(1, round(seconds))}", target], check=True)
     return statistics.median(float(ms) for ms in re.findall(r"time=([0-9.]+) ms", said.stdout)) * 1000

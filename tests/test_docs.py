@@ -45,17 +45,22 @@ def commands(console: str) -> list[tuple[str, str]]:
     return found
 
 
-def expect_as_shown(shown: list[tuple[str, str]], cwd: Path) -> None:
-    """Run the commands in one shell, in `cwd`, and compare what they print; `...` stands for anything."""
-    environment = {
+def reader_environment() -> dict[str, str]:
+    """The environment in which a page's reader types."""
+    return {
+        **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "ETHERLOOM": str(CHECKOUT),
         "PIP_QUIET": "1",  # with the page's --quiet, what pip thinks of this machine's settings is not shown
     }
+
+
+def expect_as_shown(shown: list[tuple[str, str]], cwd: Path) -> None:
+    """Run the commands in one shell, in `cwd`, and compare what they print; `...` stands for anything."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "".join(f"{command}\necho '{BOUNDARY}'\n" for command, _ in shown)],
         cwd=cwd,
-        env={**os.environ, **environment},
+        env=reader_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -64,8 +69,13 @@ def expect_as_shown(shown: list[tuple[str, str]], cwd: Path) -> None:
     assert done.returncode == 0, done.stdout
     outputs = done.stdout.split(f"{BOUNDARY}\n")[:-1]
     for (command, expected), actual in zip(shown, outputs, strict=True):
-        same = doctest.OutputChecker().check_output(expected, actual, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-        assert same, f"$ {command}\n--- the page shows\n{expected}--- it printed\n{actual}"
+        expect_output(command, expected, actual)
+
+
+def expect_output(command: str, expected: str, actual: str) -> None:
+    """Compare what a command printed with what a page shows; `...` stands for anything."""
+    same = doctest.OutputChecker().check_output(expected, actual, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert same, f"$ {command}\n--- the page shows\n{expected}--- it printed\n{actual}"
 
 
 def test_the_readme_shows_what_check_prints(tmp_path: Path) -> None:
@@ -84,7 +94,7 @@ def test_the_readmes_nic_fits_its_network() -> None:
 
 def test_the_readme_begins_with_scripts_that_are_there() -> None:
     scripts = [command.split()[0] for command, _ in commands(blocks(README, "console")[0])]
-    assert ["script/demo", "script/test"] == scripts
+    assert ["script/demo", "script/demo", "script/test"] == scripts
     assert all(os.access(CHECKOUT / script, os.X_OK) for script in scripts)
 
 

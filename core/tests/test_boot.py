@@ -167,6 +167,8 @@ def test_a_killed_qemu_ends_the_network_and_is_told(hanging: tuple[subprocess.Po
         (["--disk", "lab.toml", "--kernel", "lab.toml"], "--disk: a disk and a kernel"),
         (["--initrd", "lab.toml"], "--initrd: an initramfs without its kernel"),
         (["--disk", "lab.toml", "--append", "ip=10.0.0.2/24"], "--append: a disk's own boot loader"),
+        (["--snapshot"], "--snapshot: nothing to take a snapshot of (allowed: with --disk)"),
+        (["--append", "x" * 2048], "--append: the kernel's command line has 2,071 bytes (allowed: 2,047)"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(world: Path, arguments: list[str], problem: str) -> None:
@@ -211,6 +213,12 @@ def test_a_disk_is_booted_as_what_its_name_says(tmp_path: Path) -> None:
 
     assert "if=virtio,format=qcow2,file=a.qcow2" == drive("a.qcow2")
     assert "if=virtio,format=raw,file=a,,b.img" == drive("a,b.img")
+
+
+def test_only_a_snapshot_forgets_what_a_guest_writes_to_its_disk(tmp_path: Path) -> None:
+    qemu, disk = Qemu(tmp_path, (11, 1, 3)), Path("a.qcow2")
+    assert "-snapshot" not in Machine(qemu=qemu, disk=disk).argv
+    assert "-snapshot" in Machine(qemu=qemu, disk=disk, snapshot=True).argv
 
 
 def test_a_qemu_that_cannot_end_with_its_parent_is_not_asked_to(tmp_path: Path) -> None:

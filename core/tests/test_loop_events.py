@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from etherloom import Network
 from etherloom import context as context_module
+from etherloom.loop.clock import Clock
 from etherloom.loop.events import BottomHalf, FdWatch, Timer
 from etherloom.testing import VirtualLoop
 
@@ -176,6 +179,86 @@ def test_a_timer_may_close_itself(virtual_loop: VirtualLoop) -> None:
     virtual_loop.advance(10)
     assert [1] == fired
     assert not timer.armed
+
+
+def count_handles(loop: VirtualLoop, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Has the loop note the delay of each timer that is put on it."""
+    delays: list[float] = []
+    call_later = loop.call_later
+
+    def noted(delay: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        delays.append(delay)
+        return call_later(delay, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    return delays
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_timer_that_is_armed_all_the_time_is_put_on_the_loop_once_a_period(
+    virtual_loop: VirtualLoop, monkeypatch: pytest.MonkeyPatch, cancel: bool
+) -> None:
+    delays = count_handles(virtual_loop, monkeypatch)
+    fired: list[int] = []
+    timer = Timer(virtual_loop, virtual_loop.clock, lambda: fired.append(virtual_loop.clock.now_ns()))
+    for _ in range(3000):
+        timer.arm_in(1_000_000)
+        if cancel:
+            timer.cancel()
+        virtual_loop.advance(1000)
+    assert ([], cancel) == (fired, not timer.armed)
+    assert 3 == len(delays) if cancel else len(delays) <= 4
+    virtual_loop.advance(1_000_000)
+    assert ([] if cancel else [3_999_000]) == fired
+
+
+def test_a_cancelled_timer_does_not_fire(virtual_loop: VirtualLoop) -> None:
+    """L-08: del."""
+    fired: list[int] = []
+    timer = Timer(virtual_loop, virtual_loop.clock, lambda: fired.append(1))
+    timer.arm(10)
+    timer.cancel()
+    assert not timer.armed
+    virtual_loop.advance(100)
+    assert [] == fired
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 30), (30, 10), (10, 10)])
+@pytest.mark.parametrize("cancel", [True, False])
+def test_a_timer_with_a_handle_on_the_loop_fires_once_at_its_new_time(
+    virtual_loop: VirtualLoop, first: int, second: int, cancel: bool
+) -> None:
+    fired: list[int] = []
+    timer = Timer(virtual_loop, virtual_loop.clock, lambda: fired.append(virtual_loop.clock.now_ns()))
+    timer.arm(first)
+    if cancel:
+        timer.cancel()
+    virtual_loop.advance(5)
+    timer.arm(second)
+    virtual_loop.advance(100)
+    assert ([second], False) == (fired, timer.armed)
+
+
+def test_a_timer_can_be_armed_between_its_old_time_and_its_new_one(virtual_loop: VirtualLoop) -> None:
+    """The handle has moved on to the later time; an earlier one takes its place, and the later is forgotten."""
+    fired: list[int] = []
+    timer = Timer(virtual_loop, virtual_loop.clock, lambda: fired.append(virtual_loop.clock.now_ns()))
+    timer.arm(10)
+    timer.arm(100)
+    virtual_loop.advance(50)
+    timer.arm(60)
+    virtual_loop.advance(200)
+    assert [60] == fired
+
+
+def test_a_closed_timer_leaves_nothing_on_the_loop(virtual_loop: VirtualLoop) -> None:
+    timer = Timer(virtual_loop, virtual_loop.clock, lambda: None)
+    timer.arm(1_000_000)
+    timer.cancel()
+    timer.close()
+    timer.arm(10)
+    virtual_loop.run_until_idle()
+    assert (None, False) == (virtual_loop.next_timer_ns, timer.armed)
 
 
 # Fd watches --------------------------------------------------------------------------------------------------------
@@ -379,3 +462,49 @@ def test_polling_does_nothing_on_one_cpu(
     monkeypatch.setattr(context_module, "POLLING_HELPS", False)
     network.context.keep_polling(1 << 62)
     assert turns_of(network, virtual_loop) < 10
+
+
+class PollingLoop(VirtualLoop):
+    """One with a way of its own to poll."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def keep_polling(self, until_ns: int) -> None:
+        self.asked.append(until_ns)
+
+
+@pytest.mark.usefixtures("polling")
+def test_a_loop_that_can_poll_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Clock, "now_ns", lambda _: 0)
+    loop = PollingLoop()
+    try:
+        context = Network(loop).context
+        for until_ns in (50_000, 20_000, 1 << 62):
+            context.keep_polling(until_ns)
+        loop.run_until_idle()
+        assert ([50_000, 50_000, 1_000_000], True) == (loop.asked, loop._polls.turns < 10)
+    finally:
+        loop.close()
+
+
+@pytest.mark.usefixtures("polling")
+def test_a_loop_whose_time_is_another_is_not_asked_to() -> None:
+    loop = PollingLoop()
+    try:
+        Network(loop, clock=loop.clock).context.keep_polling(1 << 62)
+        loop.run_until_idle()
+        assert ([], True) == (loop.asked, loop._polls.turns >= 1_000)
+    finally:
+        loop.close()
+
+
+def test_a_loop_that_can_poll_is_not_asked_to_on_one_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context_module, "POLLING_HELPS", False)
+    loop = PollingLoop()
+    try:
+        Network(loop).context.keep_polling(1 << 62)
+        assert [] == loop.asked
+    finally:
+        loop.close()

@@ -80,7 +80,7 @@ def test_the_fixtures_import_nothing_until_asked_for(pytester: pytest.Pytester) 
             assert set() == heavy & set(sys.modules)
         """
     )
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:hypothesispytest").assert_outcomes(passed=1)
 
 
 def test_a_network_is_on_the_loops_time(network: Network, virtual_loop: VirtualLoop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape
 
@@ -10,10 +11,13 @@ from examples.demo.outcome import Outcome, Pings
 from examples.demo.summary import by_count, per_frame, size
 from examples.demo.svg import box, microseconds, text
 
-__all__ = ["histogram", "registers", "tiles"]
+__all__ = ["histogram", "registers", "said", "tiles"]
 
 TOP = 624  # of the lowest row
 REGISTERS_SHOWN = 5
+SERIES = ("idle", "loaded", "nic")  # the style's classes, in the order of drawing
+LETTER_WIDTH = 6.2
+SAID_LINES, SAID_COLUMNS = 6, 92
 
 
 def registers(outcome: Outcome) -> Iterator[str]:
@@ -38,17 +42,26 @@ def registers(outcome: Outcome) -> Iterator[str]:
     yield text(64, 587, f"{dma}  \u00b7  {device.interrupts:,} interrupts", "note")
 
 
+def said(outcome: Outcome) -> Iterator[str]:
+    """What the guest's kernel said of the NIC, if there was one."""
+    if (linux := outcome.linux) is not None:
+        yield box(668, 434, 616, 164, "panel")
+        yield text(688, 462, f"what Linux {linux.release} said of nic0", "head")
+        yield text(1264, 462, f"up in {linux.boot_s:.1f} s", "note", "end")
+        for place, line in enumerate(linux.said[-SAID_LINES:]):
+            yield text(688, 487 + 19 * place, textwrap.shorten(line, SAID_COLUMNS), "said")
+
+
 def tiles(outcome: Outcome) -> Iterator[str]:
     """The headline numbers, two rows of three."""
-    stream, echoes = outcome.stream, outcome.nic.echoes
-    figures = (
-        (f"{stream.gbps:.3g}", "Gbit/s", outcome.transport, f"{size(stream.octets)} in {stream.seconds:.1f} s"),
-        _trip(outcome.idle, "median ping, idle"),
-        _trip(outcome.loaded, "beside the stream"),
-        (f"{echoes.per_s:,.0f}", "/s", "UDP echoes, nic0", f"{echoes.lost:,} of {echoes.sent:,} lost"),
-        _trip(outcome.nic.pings, "median ping, nic0"),
-        (f"{per_frame(outcome, 'nic0'):.2f}", "irq/frame", "nic0 to its driver", _interrupts(outcome)),
-    )
+    figures = [
+        (f"{stream.gbps:.3g}", "Gbit/s", name, f"{size(stream.octets)} in {stream.seconds:.1f} s")
+        for name, stream in outcome.streams.items()
+    ]
+    figures += [_trip(pings, f"median ping, {name}") for name, pings in outcome.pings.items()]
+    if (echoes := outcome.echoes) is not None:
+        figures.append((f"{echoes.per_s:,.0f}", "/s", "UDP echoes, nic0", f"{echoes.lost:,} of {echoes.sent:,} lost"))
+    figures.append((f"{per_frame(outcome, 'nic0'):.2f}", "irq/frame", "nic0 to its driver", _interrupts(outcome)))
     for place, (figure, unit, words, more) in enumerate(figures):
         x, y = 44 + 198 * (place % 3), TOP + 96 * (place // 3)
         yield box(x, y, 182, 80, "panel")
@@ -63,17 +76,14 @@ def histogram(outcome: Outcome) -> Iterator[str]:
     left, right, base, top = 696, 1256, TOP + 136, TOP + 54
     yield box(668, TOP, 616, 176, "panel")
     yield text(left, TOP + 32, "round trips, us", "head")
-    series = (
-        (962, "idle", "idle", outcome.idle),
-        (1016, "loaded", "beside the stream", outcome.loaded),
-        (1150, "nic", "through nic0", outcome.nic.pings),
-    )
-    trips = [trip for *_, pings in series for trip in pings.round_trips_us]
+    series = tuple(zip(SERIES, outcome.pings.items(), strict=False))
+    trips = [trip for _, (_, pings) in series for trip in pings.round_trips_us]
     if not trips:
         return
     low, high = math.floor(math.log10(min(trips)) * 4) / 4, math.ceil(math.log10(max(trips)) * 4) / 4 + 0.05
     bins, scale = 60, (right - left) / (high - low)
-    for x, name, words, pings in series:
+    x: float = right
+    for kind, (words, pings) in reversed(series):
         counts = [0] * bins
         for trip in pings.round_trips_us:
             counts[min(bins - 1, int((math.log10(trip) - low) / (high - low) * bins))] += 1
@@ -82,9 +92,10 @@ def histogram(outcome: Outcome) -> Iterator[str]:
             if count:
                 height = max(1.5, (base - top) * count / most)
                 yield box(
-                    round(left + place * step, 1), round(base - height, 1), step - 1.5, height, f"bar-{name}", 1.5
+                    round(left + place * step, 1), round(base - height, 1), step - 1.5, height, f"bar-{kind}", 1.5
                 )
-        yield box(x, TOP + 21, 11, 11, f"bar-{name}", 3)
+        x -= 36 + LETTER_WIDTH * len(words)
+        yield box(x, TOP + 21, 11, 11, f"bar-{kind}", 3)
         yield text(x + 17, TOP + 31, words, "note")
     yield f'<line class="axis" x1="{left}" x2="{right}" y1="{base}" y2="{base}"/>'
     for power in range(math.ceil(low) - 1, math.floor(high) + 1):
@@ -96,8 +107,10 @@ def histogram(outcome: Outcome) -> Iterator[str]:
 
 
 def _trip(pings: Pings, words: str) -> tuple[str, str, str, str]:
-    lost = f", {pings.lost} lost" if pings.lost else ""
-    return microseconds(pings, 50), "us", words, f"p90 {microseconds(pings, 90)}, p99 {microseconds(pings, 99)}{lost}"
+    more = f"p90 {microseconds(pings, 90)}, p99 {microseconds(pings, 99)}"
+    if pings.lost:
+        more = f"p99 {microseconds(pings, 99)}, {pings.lost} of {pings.sent} lost"
+    return microseconds(pings, 50), "us", words, more
 
 
 def _interrupts(outcome: Outcome) -> str:

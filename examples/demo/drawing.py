@@ -9,7 +9,7 @@ import math
 import platform
 from collections.abc import Iterator
 
-from examples.demo.charts import histogram, registers, tiles
+from examples.demo.charts import histogram, registers, said, tiles
 from examples.demo.outcome import Outcome
 from examples.demo.scene import Edge, Lane, Node, Panel, scene
 from examples.demo.svg import STYLE, box, text
@@ -37,6 +37,7 @@ def draw(outcome: Outcome) -> str:
         *(part for edge in seen.edges for part in _edge(edge)),
         *(part for node in seen.nodes for part in _node(node)),
         *registers(outcome),
+        *said(outcome),
         *tiles(outcome),
         *histogram(outcome),
         "</svg>",
@@ -45,11 +46,9 @@ def draw(outcome: Outcome) -> str:
 
 
 def _setting(outcome: Outcome) -> str:
-    kernel = "ping and one TCP stream, LAN to guest side; ping and UDP echo, LAN to nic0"
-    what = "echo and frames between memory peers; ping and UDP echo to nic0" if outcome.refused else kernel
-    return (
-        f"{what}  \u00b7  Linux {platform.release()}  \u00b7  Python {platform.python_version()}  \u00b7  script/demo"
-    )
+    system = f"Linux {platform.release()}  \u00b7  Python {platform.python_version()}"
+    command = "script/demo" if outcome.linux is None else "script/demo --guest"
+    return f"{outcome.traffic}  \u00b7  {system}  \u00b7  {command}"
 
 
 def _legend() -> Iterator[str]:
@@ -71,12 +70,16 @@ def _node(node: Node) -> Iterator[str]:
     yield text(node.x, node.y - 1, node.name, "name", "middle")
     yield text(node.x, node.y + 15, node.role, "role", "middle")
     if node.drops:
-        words = "no drops" if node.drops == "0" else f"dropped {node.drops}"
-        kind = "note" if node.drops == "0" else "note lost"
-        if node.above:
-            yield text(node.x, node.y - DROPS_ABOVE, words, kind, "middle")
-        else:
-            yield text(node.x - NODE_WIDTH // 2 - 10, node.y + 4, words, kind, "end")
+        yield from _drops(node)
+
+
+def _drops(node: Node) -> Iterator[str]:
+    kind, words = ("note", ["no drops"]) if node.drops == "0" else ("note lost", ["dropped", node.drops])
+    if node.above:
+        for lines_below, line in enumerate(reversed(words)):
+            yield text(node.x, node.y - DROPS_ABOVE - 15 * lines_below, line, kind, "middle")
+    else:
+        yield text(node.x - NODE_WIDTH // 2 - 10, node.y + 4, " ".join(words), kind, "end")
 
 
 def _edge(edge: Edge) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Frames that the memory peer of the LAN asks the NIC with (RFC 826, 791, 768); the kernel makes its own."""
+"""Frames that the memory peer of the LAN asks NICs with (RFC 826, 791, 768); the kernel makes its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from ipaddress import IPv4Address
 
 import attrs
 
+from etherloom import Frame
 from etherloom.net.offload.checksum import checksum, word_sum
 
-__all__ = ["DATA", "ICMP", "UDP", "Station", "arp_request", "ipv4", "udp"]
+__all__ = ["DATA", "ICMP", "UDP", "Station", "arp_request", "ipv4", "is_arp_request", "udp"]
 
 DATA = 14 + 20  # where an IPv4 packet's data begins in its frame; nobody here sends options
 ICMP, UDP = 1, 17
@@ -44,3 +45,8 @@ def ipv4(source: Station, target: Station, protocol: int, data: bytes) -> bytes:
 def udp(source_port: int, target_port: int, data: bytes) -> bytes:
     """A datagram without a checksum, which RFC 768 allows."""
     return struct.pack("!HHHH", source_port, target_port, 8 + len(data), 0) + data
+
+
+def is_arp_request(frame: Frame) -> bool:
+    """Whether somebody asks for an address."""
+    return frame[12:14] == b"\x08\x06" and frame[20:22] == b"\0\1"

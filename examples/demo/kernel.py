@@ -12,13 +12,13 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from etherloom_tap.lab import InterfaceCounters, Lab, Namespace
-from examples.demo.outcome import NicAct, Outcome, Pings, Stream
+from etherloom_tap.lab import Lab, Namespace
+from examples.demo.lab import TCP_PORT, counted, lan_and_host
+from examples.demo.outcome import Echoes, Outcome, Pings, Stream
 from examples.demo.running import Running, running
 from examples.demo.screen import Progress
 from examples.demo.traffic import UDP_ECHO_PORT, TcpStream, ping, udp_echo
@@ -28,15 +28,13 @@ __all__ = ["run"]
 CONFIG, NIC_CONFIG = Path(__file__).with_name("lab.toml"), Path(__file__).with_name("nic.toml")
 GUEST_FD = 100  # as in lab.toml
 
-LAN, GUEST = "10.77.0.1", "10.77.0.2"
+GUEST = "10.77.0.2"
 NIC = "10.77.0.15"  # as in nic.toml
-TCP_PORT = 7777
 
 IDLE_PINGS, IDLE_EVERY_S = 400, 0.005
 LOADED_PINGS, LOADED_EVERY_S = 500, 0.01
 NIC_PINGS, NIC_EVERY_S = 300, 0.005
 UDP_S = 2.5
-QUIET_S, QUIET_TRIES = 0.05, 20
 
 
 def run(progress: Progress) -> Outcome:
@@ -47,14 +45,8 @@ def run(progress: Progress) -> Outcome:
     """
     progress.phase("making three network namespaces")
     with Lab() as lab:
-        lan, host, guest = lab.namespace("LAN"), lab.namespace("host"), lab.namespace("guest side")
-        lab.veth(lan, "eth0", host, "eth0")
-        host.bridge("br0")
-        host.configure("br0")
-        host.configure("eth0", master="br0")
-        lan.configure("eth0", address=f"{LAN}/24")
-        # The first to ask for the NIC asks before it is there, and shall not wait a second to ask again.
-        lan.sysctl("net.ipv4.neigh.eth0.retrans_time_ms", "100")
+        lan, host = lan_and_host(lab)
+        guest = lab.namespace("guest side")
         with _guest_tap(guest) as fd, running(host, CONFIG.read_text(), (fd,)) as etherloom:
             guest.configure("tap1", address=f"{GUEST}/24")
             with lan.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as icmp:
@@ -63,24 +55,36 @@ def run(progress: Progress) -> Outcome:
                 idle = ping(icmp, GUEST, IDLE_PINGS, IDLE_EVERY_S, progress.counter(IDLE_PINGS))
                 progress.phase("one TCP stream, LAN to guest side, and ping beside it")
                 loaded, stream = _stream(icmp, lan, guest, progress)
-                _counted((lan, "eth0"), (guest, "tap1"))  # a NIC that joined now would be offered the stream's rest
-                nic = _nic(icmp, lan, etherloom, progress)
+                counted((lan, "eth0"), (guest, "tap1"))  # a NIC that joined now would be offered the stream's rest
+                through_nic, echoes = _nic(icmp, lan, etherloom, progress)
             progress.phase("taking everything down")
-            interfaces = _counted((lan, "eth0"), (host, "eth0"), (host, "tap0"), (guest, "tap1"))
+            interfaces = counted((lan, "eth0"), (host, "eth0"), (host, "tap0"), (guest, "tap1"))
             report = etherloom.stop()
-        return Outcome("", "one TCP stream", idle, loaded, stream, nic, report, interfaces)
+    return Outcome(
+        path="LAN to guest side, the kernel's own stacks, through uplink - hub 0 - guest;"
+        " then LAN to nic0, through uplink - hub 0 - RTL8139",
+        traffic="ping and one TCP stream, LAN to guest side; ping and UDP echo, LAN to nic0",
+        pings={"idle": idle, "under load": loaded, "through nic0": through_nic},
+        streams={"one TCP stream": stream},
+        echoes=echoes,
+        report=report,
+        interfaces=interfaces,
+    )
 
 
 def _stream(icmp: socket.socket, lan: Namespace, guest: Namespace, progress: Progress) -> tuple[Pings, Stream]:
-    server = guest.socket(socket.AF_INET, socket.SOCK_STREAM)
-    server.bind((GUEST, TCP_PORT))
-    server.listen()
-    with TcpStream(server, lan.socket(socket.AF_INET, socket.SOCK_STREAM)) as stream:
+    with guest.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
+        server.bind((GUEST, TCP_PORT))
+        server.listen()
+        sender = lan.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sender.connect((GUEST, TCP_PORT))
+        receiver, _ = server.accept()
+    with TcpStream(sender=sender, receiver=receiver) as stream:
         loaded = ping(icmp, GUEST, LOADED_PINGS, LOADED_EVERY_S, progress.counter(LOADED_PINGS))
     return loaded, stream.result
 
 
-def _nic(icmp: socket.socket, lan: Namespace, etherloom: Running, progress: Progress) -> NicAct:
+def _nic(icmp: socket.socket, lan: Namespace, etherloom: Running, progress: Progress) -> tuple[Pings, Echoes]:
     """A NIC joins the hub of the network that runs."""
     progress.phase("adding a NIC by SIGHUP; it takes no 64 KiB frames, so its hub carries no offloads from here on")
     etherloom.add(NIC_CONFIG.read_text())
@@ -90,7 +94,7 @@ def _nic(icmp: socket.socket, lan: Namespace, etherloom: Running, progress: Prog
     progress.phase("UDP echo, LAN to the NIC")
     with lan.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.connect((NIC, UDP_ECHO_PORT))
-        return NicAct(pings, udp_echo(udp, UDP_S))
+        return pings, udp_echo(udp, UDP_S)
 
 
 @contextmanager
@@ -107,15 +111,3 @@ def _guest_tap(guest: Namespace) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _counted(*wanted: tuple[Namespace, str]) -> dict[str, InterfaceCounters]:
-    """The kernel's counters, once what the stream left in the queues has arrived."""
-    before: dict[str, InterfaceCounters] = {}
-    for _ in range(QUIET_TRIES):
-        now = {f"{where.name}/{ifname}": where.counters(ifname) for where, ifname in wanted}
-        if now == before:
-            break
-        before = now
-        time.sleep(QUIET_S)
-    return before

@@ -10,7 +10,7 @@ import attrs
 
 from etherloom_tap.lab import InterfaceCounters
 
-__all__ = ["Client", "Device", "Echoes", "NicAct", "Outcome", "Pings", "Report", "Stream"]
+__all__ = ["Client", "Device", "Echoes", "Linux", "Outcome", "Pings", "Report", "Stream"]
 
 
 @attrs.frozen
@@ -121,33 +121,44 @@ class Report:
 
 
 @attrs.frozen
-class NicAct:
-    """The last act: a NIC on the running hub."""
+class Linux:
+    """The guest that was booted.
 
-    pings: Pings
-    echoes: Echoes
+    Attributes:
+        release: Its kernel's.
+        qemu: The version of QEMU it ran in.
+        boot_s: From QEMU's start until the guest had its address.
+        said: What its kernel said of the NIC.
+    """
+
+    release: str
+    qemu: str
+    boot_s: float
+    said: Sequence[str]
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Outcome:
     """One run.
 
     Attributes:
-        refused: What the host refused; empty if the kernel's own stacks were at work.
-        transport: What the stream was: `one TCP stream`, or `frames of 1,514 bytes` between memory peers.
-        idle: Round trips on an idle network.
-        loaded: Round trips while the stream ran.
-        stream: The stream.
-        nic: Through the NIC.
+        path: Between whom traffic passed, and through what.
+        traffic: What it was.
+        pings: Round trips, by the circumstances.
+        streams: Streams, by what they were: `one TCP stream`, or `frames of 1,514 bytes` between memory peers.
+        echoes: Of UDP, to a NIC whose guest is Python; None if there was none.
+        linux: The guest; None if none was booted.
         report: Etherloom's own counters, and what the driver did to the NIC.
         interfaces: The kernel's counters, by namespace and interface: `LAN/eth0`. Empty between memory peers.
+        refused: What the host refused; empty if the kernel's own stacks were at work.
     """
 
-    refused: str
-    transport: str
-    idle: Pings
-    loaded: Pings
-    stream: Stream
-    nic: NicAct
+    path: str
+    traffic: str
+    pings: Mapping[str, Pings]
+    streams: Mapping[str, Stream]
     report: Report
-    interfaces: Mapping[str, InterfaceCounters]
+    echoes: Echoes | None = None
+    linux: Linux | None = None
+    interfaces: Mapping[str, InterfaceCounters] = {}
+    refused: str = ""

@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,7 @@ from examples.demo.traffic import ping
 
 __all__ = ["Running", "running"]
 
-READY_S = 5.0
+READY_S, POLL_S = 5.0, 0.01
 
 
 class Running:
@@ -48,11 +48,23 @@ class Running:
         Raises:
             HostError: There is none; it has what the process said.
         """
+        self._await(lambda: bool(ping(icmp, address, 1, 0.01, lambda _: None).round_trips_us), "no answer")
+
+    def await_file(self, path: Path) -> None:
+        """Wait for a file that the process makes.
+
+        Raises:
+            HostError: There is none; it has what the process said.
+        """
+        self._await(path.exists, f"no {path}")
+
+    def _await(self, there: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + READY_S
-        while not ping(icmp, address, 1, 0.01, lambda _: None).round_trips_us:
+        while not there():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 words = os.pread(self._said.fileno(), 4096, 0).decode().strip().removeprefix("etherloom: ")
-                raise HostError("pass frames through etherloom run", remedy=words or f"no answer in {READY_S:g} s")
+                raise HostError("pass frames through etherloom run", remedy=words or f"{complaint} in {READY_S:g} s")
+            time.sleep(POLL_S)
 
     def stop(self) -> Report:
         """End it, as Ctrl-C would, for its report."""
@@ -63,7 +75,7 @@ class Running:
 
 
 @contextmanager
-def running(host: Namespace, tables: str, fds: tuple[int, ...]) -> Iterator[Running]:
+def running(host: Namespace, tables: str, fds: tuple[int, ...] = ()) -> Iterator[Running]:
     """Start it; the lab of `host` ends it.
 
     Args:

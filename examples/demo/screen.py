@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 
@@ -33,7 +34,10 @@ class Progress:
     def part(self, text: str) -> None:
         """How far it has come."""
         if self._live:
-            self._write(AT_LINE_1.format(f"{self._phase}  {text}"))
+            line = f"{self._phase}  {text}"[
+                : shutil.get_terminal_size().columns
+            ]  # the next one would not clear a second
+            self._write(AT_LINE_1.format(line))
 
     def counter(self, count: int) -> Callable[[int], None]:
         """What to call with how many of `count` are done; it shows one in twenty of them."""

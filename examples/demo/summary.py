@@ -13,18 +13,22 @@ REGISTERS_NAMED = 6
 
 def summary(outcome: Outcome) -> Iterator[str]:
     """The lines that end the demo."""
-    who = "memory peers" if outcome.refused else "LAN to guest side, the kernel's own stacks"
-    yield f"{who}, through uplink - hub 0 - guest; then LAN to nic0, through uplink - hub 0 - RTL8139"
+    yield outcome.path
+    if outcome.linux is not None:
+        yield f"Linux {outcome.linux.release} in QEMU {outcome.linux.qemu}, up in {outcome.linux.boot_s:.1f} s, said:"
+        yield from (f"  {line}" for line in outcome.linux.said)
     yield ""
     yield f"  {'ping, us':<16}{'p50':>8}{'p90':>8}{'p99':>8}{'lost':>14}"
-    for name, pings in ("idle", outcome.idle), ("under load", outcome.loaded), ("through nic0", outcome.nic.pings):
+    for name, pings in outcome.pings.items():
         figures = "".join(f"{pings.percentile_us(percent):>8.0f}" for percent in (50, 90, 99))
         yield f"  {name:<16}{figures}{f'{pings.lost} of {pings.sent}':>14}"
     yield ""
-    stream, echoes = outcome.stream, outcome.nic.echoes
-    yield f"  {outcome.transport}: {stream.gbps:.2f} Gbit/s ({size(stream.octets)} in {stream.seconds:.1f} s)"
-    yield f"  UDP echo through nic0: {echoes.per_s:,.0f}/s ({echoes.lost:,} of {echoes.sent:,} lost)"
-    yield ""
+    for name, stream in outcome.streams.items():
+        yield f"  {name}: {stream.gbps:.2f} Gbit/s ({size(stream.octets)} in {stream.seconds:.1f} s)"
+    if (echoes := outcome.echoes) is not None:
+        yield f"  UDP echo through nic0: {echoes.per_s:,.0f}/s ({echoes.lost:,} of {echoes.sent:,} lost)"
+    if outcome.streams:
+        yield ""
     yield f"  {'client':<10}{'kind':<10}{'tx frames':>12}{'rx frames':>12}   drops"
     for client in outcome.report.clients.values():
         yield f"  {client.name:<10}{client.kind:<10}{client.tx_frames:>12,}{client.rx_frames:>12,}   {client.drops}"

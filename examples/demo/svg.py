@@ -22,6 +22,7 @@ STYLE = """
   .driver { fill: #5b4a99 }
   .name { font-size: 14px; font-weight: 600; fill: #ffffff }
   .role { font-size: 10.5px; fill: #ffffff; opacity: .72 }
+  .said { font: 10.5px 'DejaVu Sans Mono', 'Menlo', monospace }
   .figure { font-size: 11.5px; font-weight: 600 }
   .there, .there text { stroke: none; fill: #1f6fb2 }
   .back, .back text { stroke: none; fill: #c2691c }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ class Stand:
         self, run: Callable[[Coroutine[Any, Any, Any]], Any], lan: Namespace, suite: str, folder: Path
     ) -> None:
         self.run, self.lan, self._suite = run, lan, suite
+        self._monitor = folder / "monitor"
         registry = Registry.discover()
         arguments = [
             *("-netdev", f"tap,id=wire,fd={lan.tap('tap0')}"),
@@ -63,8 +65,26 @@ class Stand:
 
     async def boot(self) -> None:
         """Start a guest, on the NIC that is there."""
-        self.guest = LinuxGuest(self._devices, suite=self._suite, append=f"ip={GUEST}/24")
+        monitor = ("-qmp", f"unix:{self._monitor},server=on,wait=off")
+        self.guest = LinuxGuest(self._devices, suite=self._suite, append=f"ip={GUEST}/24", arguments=monitor)
         await self.guest.start()
+
+    async def tell_qemu(self, command: str, **arguments: object) -> None:
+        """Have QEMU obey a QMP command that has to succeed."""
+        answers, requests = await asyncio.open_unix_connection(self._monitor)
+        for request in {"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}:
+            requests.write(json.dumps(request).encode() + b"\n")
+        results = 0
+        while results < 2:
+            answer = json.loads(await answers.readline())
+            assert "error" not in answer, answer
+            results += "return" in answer
+        requests.close()
+
+    @property
+    def device(self) -> dict[str, object]:
+        """QEMU's `-device` of the NIC."""
+        return self._devices[0]
 
     async def close(self) -> None:
         await self.guest.close()
@@ -119,10 +139,11 @@ def guests() -> None:
     """There is a QEMU that can reach our NICs, and the guests are made."""
     try:
         Qemu.find()
-        for suite in SUITES:
-            Kernel.cached(suite)
+        made = [Kernel.cached(suite) for suite in SUITES]
     except HostError as error:
         pytest.skip(str(error))
+    if not made[-1].kernel.with_name("disk.raw").exists():
+        pytest.skip(f"there is no guest on a disk; script/get-guest --disk --suite {SUITES[-1]} makes one")
 
 
 @pytest.fixture(scope="module")

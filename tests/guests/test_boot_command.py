@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +13,11 @@ from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
 import pytest
+
+from etherloom.guest.qemu import Kernel
+
+from .terminal import PROMPT, Console, on_terminal
 
 pytestmark = pytest.mark.qemu
 
@@ -40,7 +43,6 @@ bus = "inline"
 ip = "10.0.0.1/24"
 netdev = "other"
 """
-PROMPT = "guest:/# "
 
 
 @pytest.fixture
@@ -64,55 +66,29 @@ def test_a_guest_does_what_its_command_line_says_and_leaves_no_socket(lab: Path)
     assert [lab / "lab.toml"] == list(lab.iterdir())
 
 
-@attrs.frozen
-class Console:
-    """`etherloom boot` on a terminal of ours, and its QEMU."""
-
-    process: subprocess.Popen[bytes]
-    terminal: int
-
-    def read_until(self, text: str) -> str:
-        """What it shows up to `text`; fails if it ends before that."""
-        shown = ""
-        while text not in shown:
-            shown += os.read(self.terminal, 65536).decode(errors="replace")
-        return shown
-
-    @property
-    def qemu(self) -> int:
-        """Its process id."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return next(int(child) for child in children if "qemu" in Path(f"/proc/{child}/cmdline").read_text())
-
-
 @pytest.fixture
 def console(lab: Path) -> Iterator[Console]:
     """At the guest's prompt."""
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(command("--append", "quiet"), cwd=lab, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        console = Console(process, ours)
+    with on_terminal(command("--append", "quiet"), lab) as console:
         console.read_until(PROMPT)
         yield console
-        process.kill()
-    os.close(ours)
-    os.close(theirs)
 
 
 def test_the_terminal_is_the_guest_s_shell_and_leaving_it_ends_everything(console: Console) -> None:
-    os.write(console.terminal, b"echo $((6 * 7))\r")
+    console.type("echo $((6 * 7))")
     console.read_until("42")
-    os.write(console.terminal, b"exit\r")
+    console.type("exit")
     console.read_until("client  kind")
     assert 0 == console.process.wait(timeout=30)
 
 
 def test_the_terminal_is_as_before_when_qemu_was_killed(console: Console) -> None:
     cooked = termios.ICANON | termios.ECHO | termios.ISIG
-    assert 0 == termios.tcgetattr(console.terminal)[3] & cooked
+    assert 0 == termios.tcgetattr(console.fd)[3] & cooked
     os.kill(console.qemu, signal.SIGKILL)
     console.read_until("status -9")
     assert 1 == console.process.wait(timeout=30)
-    assert cooked == termios.tcgetattr(console.terminal)[3] & cooked
+    assert cooked == termios.tcgetattr(console.fd)[3] & cooked
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
@@ -122,3 +98,23 @@ def test_qemu_ends_with_us(console: Console, end: signal.Signals) -> None:
     ended, _, _ = select.select([qemu], [], [], 30)
     assert [qemu] == ended
     os.close(qemu)
+
+
+NETWORK_OF_THE_DISK = NETWORK.replace("10.0.0.1", "10.0.2.15")  # its guest is 10.0.2.16
+MARK = "written by the guest"
+
+
+def test_a_raw_disk_is_booted_and_keeps_what_the_guest_writes(lab: Path) -> None:
+    """A qcow2 disk, and one whose writes are forgotten: test_docs_boot.py."""
+    (lab / "lab.toml").write_text(NETWORK_OF_THE_DISK)
+    image = Path(shutil.copy(Kernel.cached("trixie").kernel.with_name("disk.raw"), lab))
+    with on_terminal(command("--disk", str(image)), lab) as console:
+        shown = console.read_until(PROMPT)
+        console.type("ethtool -i eth0 && ping -c 1 10.0.2.15")
+        shown += console.read_until("packet loss")
+        console.type(f"printf '{MARK}' | dd of=/dev/vda conv=notrunc && sync && exit")
+        console.read_to_the_end()
+        assert 0 == console.process.wait(timeout=30)
+    wanted = ["SYSLINUX", "driver: 8139cp", "1 packets received"]
+    assert wanted == [each for each in wanted if each in shown]
+    assert image.read_bytes().startswith(MARK.encode())

@@ -80,6 +80,21 @@ def test_a_guest_that_reboots_twice_has_its_network_again(stand: Stand) -> None:
     stand.run(scenario())
 
 
+def test_a_device_unplugged_while_the_guest_runs_comes_back_with_its_network(stand: Stand) -> None:
+    async def scenario() -> None:
+        await stand.tell_qemu("device_del", id=stand.device["id"])
+        await stand.guest.check("while [ -e /sys/class/net/eth0 ]; do sleep 0.1; done")
+        while ",connected" in stand.network.clients["nic"].info:
+            await asyncio.sleep(0)
+        await stand.tell_qemu("device_add", **stand.device)
+        await stand.guest.check("until [ -e /sys/class/net/eth0 ]; do sleep 0.1; done")
+        await stand.guest.check(f"ip address add {GUEST}/24 dev eth0; ip link set eth0 up")
+        await stand.from_guest(1)
+        await stand.to_guest(1)
+
+    stand.run(scenario())
+
+
 def test_a_qemu_killed_in_mid_traffic_leaves_room_for_the_next(stand: Stand) -> None:
     """vfio-user.md 2.6: nothing but the end of the stream tells us."""
 

@@ -25,6 +25,9 @@ __all__ = ["BURST_FRAMES", "Context"]
 # the loop's 5-10 us a turn is then under 0.2 us a frame.
 BURST_FRAMES = 64
 
+# The same in time, for frames that take longer: large ones, or those for a NIC model.
+BURST_NS = 500_000
+
 
 class Context:
     """One per network, shared by its clients.
@@ -40,6 +43,7 @@ class Context:
         read_views: Read-only views of the buffer's first bytes, by their number: slicing one takes longer than
             looking it up, so a source keeps those of sizes that come again.
         burst_frames: How many frames a source reads per wake-up before it lets others run.
+        burst_ns: About how long it may take over that. A guest bus lowers it, see `serve_within`.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, network: Network, clock: Clock | None = None) -> None:
@@ -49,9 +53,13 @@ class Context:
         self.read_buffer = memoryview(bytearray(FRAME_MAX + VNET_HEADER_BYTES))
         self.read_views: dict[int, memoryview] = {}
         self.burst_frames = BURST_FRAMES
+        self.burst_ns = BURST_NS
         self._polling_until_ns = 0
         self._polling_turns = 0
         self._polling = False
+        self._loop_polls: Callable[[int], None] | None = (
+            getattr(loop, "keep_polling", None) if type(self.clock) is Clock else None  # whose time is the loop's
+        )
 
     def watch_fd(
         self,
@@ -88,6 +96,13 @@ class Context:
         """The flooding segment of that number, made on first use (O-140)."""
         return self.network.segment(hubid)
 
+    def serve_within(self, burst_ns: int) -> None:
+        """Have sources take no longer than that over a burst, from now on.
+
+        For a client whose far end stands still while it waits for us, such as a guest's processor at a register read.
+        """
+        self.burst_ns = min(self.burst_ns, burst_ns)
+
     def keep_polling(self, until_ns: int) -> None:
         """Poll all fds without sleeping until the clock reads `until_ns`.
 
@@ -97,8 +112,11 @@ class Context:
         """
         if not POLLING_HELPS:
             return
-        self._polling_turns = POLLING_MAX_TURNS
         self._polling_until_ns = max(self._polling_until_ns, min(until_ns, self.clock.now_ns() + POLLING_MAX_NS))
+        if self._loop_polls is not None:
+            self._loop_polls(self._polling_until_ns)
+            return
+        self._polling_turns = POLLING_MAX_TURNS
         if not self._polling:
             self._polling = True
             self.loop.call_soon(self._poll_on)

@@ -28,17 +28,21 @@ class Machine:
     Attributes:
         nic, wire, guest: The parts; `wire` collects what the device sends.
         rx, tx, high: Guest addresses of the rings.
+        told: When `listen` heard an interrupt, in ns, and what ISR showed.
     """
 
-    def __init__(self, loop: VirtualLoop, network: Network, *, vnet: bool, overflow: Overflow) -> None:
+    def __init__(
+        self, loop: VirtualLoop, network: Network, *, vnet: bool, overflow: Overflow, mitigation: bool
+    ) -> None:
         self.loop, self.network = loop, network
-        self.nic = Rtl8139("nic", network.context, mac=MAC, overflow=overflow)
+        self.nic = Rtl8139("nic", network.context, mac=MAC, overflow=overflow, mitigation=mitigation)
         self.wire = MemoryPeer("wire", network.context, vnet=vnet)
         network.add(self.nic)
         network.add(self.wire, self.nic)
         self.guest = InlineGuest(self.nic)
         self.rx, self.tx, self.high = (self.guest.allocate(RING_MAX * DESCRIPTOR_BYTES) for _ in range(3))
         self.buffers = self.guest.allocate(RING_MAX * 2048)
+        self.told: list[tuple[int, int]] = []
 
     # Registers and memory
 
@@ -71,6 +75,17 @@ class Machine:
         status = self.read(Registers.ISR)
         self.write(Registers.ISR, status)
         return status
+
+    def listen(self, mask: int = 0xFFFF) -> None:
+        """Unmask, and from now on acknowledge what comes."""
+
+        def interrupt() -> None:
+            status = self.read(Registers.ISR)
+            self.told.append((self.loop.clock.now_ns(), status))
+            self.write(Registers.ISR, status)
+
+        self.guest.interrupt = interrupt
+        self.write(Registers.IMR, mask)
 
     # Both directions
 
@@ -128,8 +143,8 @@ def make_machine(virtual_loop: VirtualLoop, network: Network) -> Iterator[Callab
     """`make_machine(vnet=True)`; whatever a test does to the device must not take it down."""
     made: list[Machine] = []
 
-    def make(*, vnet: bool = False, overflow: Overflow = Overflow.DROP) -> Machine:
-        made.append(Machine(virtual_loop, network, vnet=vnet, overflow=overflow))
+    def make(*, vnet: bool = False, overflow: Overflow = Overflow.DROP, mitigation: bool = True) -> Machine:
+        made.append(Machine(virtual_loop, network, vnet=vnet, overflow=overflow, mitigation=mitigation))
         return made[-1]
 
     yield make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,14 @@ def diary(tmp_path: Path) -> Path:
     diary = tmp_path / "diary"
     diary.touch()
     return diary
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Path:
+    """Where a script can say that it runs, which the loop can wait for."""
+    running = tmp_path / "running"
+    os.mkfifo(running)
+    return running
 
 
 @pytest.fixture
@@ -154,11 +163,15 @@ def test_a_downscript_that_fails_keeps_nobody_from_closing(
 
 
 def test_a_tap_that_goes_while_its_script_runs_ends_the_script(
-    network: Network, virtual_loop: VirtualLoop, fake_host: FakeHost, script: MakeScript, diary: Path
+    network: Network, virtual_loop: VirtualLoop, fake_host: FakeHost, script: MakeScript, running: Path
 ) -> None:
-    tap = fake_host.tap(network, "a", ifname="t0", script=str(script("up", "exec sleep 1000")))
+    tap = fake_host.tap(network, "a", ifname="t0", script=str(script("up", f"echo >{running}; exec sleep 1000")))
     starting = virtual_loop.create_task(tap.start())
-    virtual_loop.run_until(lambda: bool(diary.read_text()))
+    with running.open("r+b", buffering=0) as said:  # for writing too, or the end of the script's echo were readable
+        heard: list[bytes] = []
+        virtual_loop.add_reader(said, lambda: heard.append(said.read(80)))
+        virtual_loop.run_until(lambda: bool(heard))
+        virtual_loop.remove_reader(said)
     assert f"ifname=t0,script={tap._scripts.up} (running)" == tap.info
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):

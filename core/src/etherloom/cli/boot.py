@@ -34,6 +34,7 @@ STANDARD_STREAMS = (0, 1, 2)
 @click.option("--initrd", type=FILE, help="Its initramfs.")
 @click.option("--suite", default="", help="Of several such guests, the one of this Debian suite.")
 @click.option("--disk", type=FILE, help="A disk image to boot instead, qcow2 if its name says so, else raw.")
+@click.option("--snapshot", is_flag=True, help="Forget what the guest writes to the disk, instead of keeping it.")
 @click.option("--append", default="", metavar="WORDS", help="More words for the kernel's command line.")
 @click.option("--memory", default="512M", show_default=True, metavar="SIZE", help="The guest's memory.")
 @click.option("--accel", default="tcg", show_default=True, help="QEMU's accelerator: tcg, kvm.")
@@ -90,6 +91,7 @@ def _machine(
     initrd: Path | None,
     suite: str,
     disk: Path | None,
+    snapshot: bool,
     append: str,
     memory: str,
     accel: str,
@@ -114,7 +116,16 @@ def _machine(
     linux = Kernel(kernel, initrd) if kernel is not None else None
     if linux is None and disk is None:
         linux = Kernel.cached(suite)
-    return Machine(qemu=found, kernel=linux, disk=disk, devices=reached, memory=memory, accel=accel, append=append)
+    return Machine(
+        qemu=found,
+        kernel=linux,
+        disk=disk,
+        snapshot=snapshot,
+        devices=reached,
+        memory=memory,
+        accel=accel,
+        append=append,
+    )
 
 
 class QemuProcess:

@@ -1,8 +1,8 @@
 """A level interrupt: the model sets it, the guest bus carries it.
 
 The line is asserted while the model's level is high, the guest has not disabled INTx (PCI 3.0, 6.2.2) and the function
-is in D0 (PM 1.2, 5.4). A guest bus is told of edges of that conjunction only, and passes them on from a bottom half,
-never from within the model.
+is in D0 (PM 1.2, 5.4). A guest bus is told of edges of that conjunction only, while the model runs: it calls nothing of
+the model's from there.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ FRAGMENT: Final = -1  # as protocol: a part of a datagram, whose transport heade
 ETHERTYPE = slice(12, 14)
 NETWORK_AT: Final = 14
 IPV4 = struct.Struct(">BxH2xHxB2x8s")
-IPV4_BYTES, TCP_BYTES, UDP_BYTES = 20, 20, 8
+IPV4_BYTES, ADDRESSES_BYTES, TCP_BYTES, UDP_BYTES = 20, 8, 20, 8
 IPV4_CHECKSUM = slice(NETWORK_AT + 10, NETWORK_AT + 12)
 FRAGMENT_BITS: Final = 0x3FFF
 CHECKSUM_OFFSET = {TCP: 16, UDP: 6}
@@ -88,10 +88,12 @@ def ipv4_ok(data: bytes, found: Headers) -> bool:
 
 def transport_ok(data: bytes, found: Headers) -> bool:
     """Whether the checksum of TCP or UDP is right, or UDP's sender made none; True for everything else."""
-    offset = CHECKSUM_OFFSET.get(found.protocol)
-    if offset is None or (found.protocol == UDP and data[found.transport + 6 : found.transport + 8] == b"\0\0"):
+    protocol, transport, _, end, _ = found
+    if protocol not in CHECKSUM_OFFSET or (protocol == UDP and data[transport + 6 : transport + 8] == b"\0\0"):
         return True
-    return (word_sum(data[found.transport : found.end]) + found.pseudo_sum) % 0xFFFF == 0
+    if transport == NETWORK_AT + IPV4_BYTES:  # without options the addresses are right in front: one sum does
+        return (word_sum(data[transport - ADDRESSES_BYTES : end]) + protocol + end - transport) % 0xFFFF == 0
+    return (word_sum(data[transport:end]) + found.pseudo_sum) % 0xFFFF == 0
 
 
 def complete_ipv4(data: bytearray, found: Headers) -> None:

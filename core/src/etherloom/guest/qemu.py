@@ -31,6 +31,7 @@ __all__ = ["Kernel", "Machine", "Qemu", "cache_directory", "devices", "end"]
 QEMU_MIN = (10, 1, 1)  # 10.1.0 has the first vfio-user client, with a fault that stops it
 EXIT_WITH_PARENT_MIN = (11, 0, 0)
 TERMINATE_S = 5.0  # what QEMU may take over SIGTERM before it is killed; it needs some 20 ms
+COMMAND_LINE_MAX = 2047  # bytes that Linux takes on x86; with more it says nothing and hangs
 CONSOLE = "console=ttyS0 panic=-1"  # panic=-1: reboot at once, so that a dead guest is seen to be one
 
 
@@ -107,6 +108,7 @@ class Machine:
         qemu: The program.
         kernel: What to boot; None to boot from `disk`.
         disk: A disk image, qcow2 if its name says so, else raw; or None.
+        snapshot: Whether what the guest writes to the disk is forgotten at the end; else it is in the image at once.
         devices: One `-device` each.
         memory: Of the guest, in QEMU's spelling: `512M`.
         accel: QEMU's accelerator.
@@ -117,6 +119,7 @@ class Machine:
     qemu: Qemu
     kernel: Kernel | None = None
     disk: Path | None = None
+    snapshot: bool = False
     devices: Sequence[Mapping[str, object]] = ()
     memory: str = "512M"
     accel: str = "tcg"
@@ -126,13 +129,25 @@ class Machine:
     def __attrs_post_init__(self) -> None:
         if self.append and self.kernel is None:
             raise ConfigError("a disk's own boot loader has the kernel's command line", origin="--append")
+        if self.snapshot and self.disk is None:
+            raise ConfigError("nothing to take a snapshot of", origin="--snapshot", allowed="with --disk")
+        if (length := len(self.command_line.encode())) > COMMAND_LINE_MAX:
+            raise ConfigError(
+                f"the kernel's command line has {length:,} bytes", origin="--append", allowed=f"{COMMAND_LINE_MAX:,}"
+            )
+
+    @property
+    def command_line(self) -> str:
+        """The kernel's, if it is not the disk's boot loader that has it."""
+        return f"{CONSOLE} {self.append}".strip()
 
     @property
     def argv(self) -> list[str]:
         """The command line, the program first."""
         argv = [str(self.qemu.path), "-nodefaults", "-no-user-config", "-display", "none"]
         argv += ["-machine", "pc,memory-backend=ram", "-accel", self.accel, "-m", self.memory]
-        # share=on is what lets us read and write the guest's memory; without it QEMU passes us a private copy.
+        # share=on is what lets us read and write the guest's memory. It is this backend's default; with share=off what
+        # the guest writes goes into private copies of the pages that we see.
         argv += ["-object", f"memory-backend-memfd,id=ram,size={self.memory},share=on"]
         if self.qemu.version >= EXIT_WITH_PARENT_MIN:
             argv += ["-run-with", "exit-with-parent=on"]
@@ -142,10 +157,12 @@ class Machine:
             argv += ["-kernel", str(self.kernel.kernel)]
             if self.kernel.initrd is not None:
                 argv += ["-initrd", str(self.kernel.initrd)]
-            argv += ["-append", f"{CONSOLE} {self.append}".strip()]
+            argv += ["-append", self.command_line]
         if self.disk is not None:
             image = "qcow2" if self.disk.suffix == ".qcow2" else "raw"
             argv += ["-drive", f"if=virtio,format={image},file={str(self.disk).replace(',', ',,')}"]
+        if self.snapshot:
+            argv.append("-snapshot")
         for device in self.devices:
             argv += ["-device", json.dumps(device)]
         return argv

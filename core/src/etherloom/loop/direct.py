@@ -15,6 +15,7 @@ import asyncio
 import select
 import selectors
 from collections.abc import Callable, Mapping
+from os import sched_yield
 from time import monotonic_ns
 from typing import Any, TypeVarTuple, Unpack, cast
 
@@ -32,6 +33,10 @@ EVENTS_MAX = 64
 SPIN_NS = 50_000
 SOON_NS = 100_000
 
+# Time-outs below this are slept in microseconds; epoll's own are whole milliseconds, rounded up.
+SHORT_S = 0.005
+FD_SETSIZE = 1024  # select(2): it takes no greater fd
+
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 Callback = Callable[[], object]
 Args = TypeVarTuple("Args")
@@ -43,6 +48,7 @@ class DirectSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self.failed: Callable[[Exception], None] | None = None  # whom to tell of a callback that raised
         self._epoll = select.epoll()
+        self.spin_until_ns = 0  # do not sleep before; of `monotonic_ns`
         self._spin_ns = 0
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._map = _Map(self._keys)
@@ -115,13 +121,21 @@ class DirectSelector(selectors.BaseSelector):
     def _wait(self, timeout: float, start: int) -> list[tuple[int, int]]:
         """The next events. Where the last ones came soon, these may too: then do not go to sleep at once."""
         poll = self._epoll.poll
-        if self._spin_ns and timeout:
-            end = start + self._spin_ns
+        end = max(start + self._spin_ns, self.spin_until_ns)
+        if timeout and end > start:
+            if timeout > 0:
+                end = min(end, start + int(timeout * 1e9))
             while monotonic_ns() < end:
                 if events := poll(0, EVENTS_MAX):
                     return events
+                sched_yield()  # who causes the next event may be queued on this CPU
             self._spin_ns = 0  # in vain: sleep until events come close together again
+            if timeout > 0:
+                timeout = max(0.0, timeout - (end - start) / 1e9)
         try:
+            if 0 < timeout < SHORT_S and self._epoll.fileno() < FD_SETSIZE:
+                select.select((self._epoll,), (), (), timeout)
+                timeout = 0
             return poll(timeout, EVENTS_MAX)
         except InterruptedError:
             return []
@@ -177,6 +191,10 @@ class DirectLoop(asyncio.SelectorEventLoop):
         self._fds.failed = lambda error: self.call_exception_handler(
             {"message": "Exception in an fd's callback", "exception": error}
         )
+
+    def keep_polling(self, until_ns: int) -> None:
+        """Do not sleep before `monotonic_ns` is `until_ns`."""
+        self._fds.spin_until_ns = until_ns
 
     def add_reader(self, fd: Any, callback: Callable[[Unpack[Args]], Any], *args: *Args) -> None:
         """See `asyncio.loop.add_reader`."""

@@ -96,28 +96,29 @@ class BottomHalf:
 
 
 class Timer:
-    """A one-shot timer on a `Clock`; re-arm it with `arm`."""
+    """A one-shot timer on a `Clock`; re-arm it with `arm`.
 
-    __slots__ = ("_callback", "_clock", "_handle", "_loop", "when_ns")
+    To arm and cancel costs a call and no more where the loop is going to call before the new time anyway: a timer that
+    mostly does not come to fire, such as one that guards an answer, is put on the loop once a period.
+    """
+
+    __slots__ = ("_callback", "_clock", "_handle", "_look_ns", "_loop", "armed", "when_ns")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, callback: Callable[[], None]) -> None:
         self._loop, self._clock = loop, clock
         self._callback: Callable[[], None] | None = callback
         self._handle: asyncio.Handle | None = None
+        self._look_ns = 0  # when the handle is due
+        self.armed = False  # whether it is going to fire
         self.when_ns = 0
-
-    @property
-    def armed(self) -> bool:
-        """Whether it is going to fire."""
-        return self._handle is not None
 
     def arm(self, when_ns: int) -> None:
         """Fire once the clock reads `when_ns`, or from the next turn if that is past. Replaces an earlier `arm`."""
-        self.cancel()
         if self._callback is None:
             return
-        self.when_ns = when_ns
-        self._handle = self._loop.call_later(max(0, when_ns - self._clock.now_ns()) / 1e9, self._fire)
+        self.when_ns, self.armed = when_ns, True
+        if self._handle is None or when_ns < self._look_ns:
+            self._look_at(when_ns)
 
     def arm_in(self, delay_ns: int) -> None:
         """`arm` at `delay_ns` from now."""
@@ -125,20 +126,28 @@ class Timer:
 
     def cancel(self) -> None:
         """Do not fire, until armed again."""
+        self.armed = False
+
+    def close(self) -> None:
+        """Do not fire, ever again."""
+        self.armed = False
+        self._callback = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
-    def close(self) -> None:
-        """Do not fire, ever again."""
-        self.cancel()
-        self._callback = None
+    def _look_at(self, when_ns: int) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._look_ns = when_ns
+        self._handle = self._loop.call_later(max(0, when_ns - self._clock.now_ns()) / 1e9, self._look)
 
-    def _fire(self) -> None:
+    def _look(self) -> None:
         self._handle = None
-        if self._callback is None:
+        if not self.armed or self._callback is None:
             return
-        if self._clock.now_ns() < self.when_ns:  # loops round time-outs, some downwards
-            self.arm(self.when_ns)
+        if self._clock.now_ns() < self.when_ns:  # armed again since, or the loop rounds its time-outs downwards
+            self._look_at(self.when_ns)
             return
+        self.armed = False
         self._callback()

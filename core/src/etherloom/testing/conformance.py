@@ -110,8 +110,7 @@ def check_promise(promise: Promise, factory: Factory, far_end: Callable[[NetClie
     try:
         if _check_between(promise, factory, far_end, vnet=False).vnet:
             _check_between(promise, factory, far_end, vnet=True)
-        gc.collect()
-        if leaked := sorted(set(_open_fds().items()) - set(before.items())):
+        if leaked := _opened_since(before):
             raise Broken(f"these file descriptors stayed open: {leaked}.")
     except Broken as broken:
         raise ConformanceError(promise.text, str(broken)) from broken.__cause__
@@ -245,6 +244,15 @@ def own(frames: list[bytes]) -> list[bytes]:
 def number_of(frame: bytes) -> int:
     """The number in one of the check's own frames."""
     return int.from_bytes(frame[NUMBER], "big")
+
+
+def _opened_since(before: dict[int, str]) -> list[tuple[int, str]]:
+    """The file descriptors that were not open then and are now, and not only because garbage holds them."""
+    opened = _open_fds().items() - before.items()
+    if opened:
+        gc.collect()
+        opened &= _open_fds().items()
+    return sorted(opened)
 
 
 def _open_fds() -> dict[int, str]:

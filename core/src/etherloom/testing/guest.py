@@ -54,6 +54,7 @@ class LinuxGuest:
         append: More words for the kernel's command line: `ip=10.0.0.2/24`.
         memory: Of the guest.
         arguments: More arguments of QEMU.
+        pass_fds: Descriptors that they speak of.
 
     Attributes:
         console: All that came over the first serial line so far, and what QEMU wrote itself.
@@ -67,6 +68,7 @@ class LinuxGuest:
         append: str = "",
         memory: str = "256M",
         arguments: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self._machine = Machine(
             qemu=Qemu.find(),
@@ -76,7 +78,7 @@ class LinuxGuest:
             append=f"quiet etherloom.agent {append}",
             serial=("stdio", "chardev:agent"),
         )
-        self._arguments = arguments
+        self._arguments, self._pass_fds = arguments, pass_fds
         self._requests = 0
         self.console = ""
 
@@ -101,7 +103,7 @@ class LinuxGuest:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *self._pass_fds],
             )
         self._listening = asyncio.create_task(self._listen())
         self._answers, self._agent = await asyncio.open_connection(sock=ours, limit=LINE_MAX)

@@ -23,7 +23,12 @@ class Rtl8139Options:
     netdev: str | None = option(default=None, help="id of the backend to connect to")
     mac: Mac = option(help="station address")
     overflow: Overflow = option(
-        default=Overflow.HOLD, help="a full receive ring holds the source back for up to 10 ms, or drops as the chip"
+        default=Overflow.HOLD,
+        help="a full receive ring holds the source back for up to 100 ms, or drops as the chip",
+    )
+    mitigation: bool = option(
+        default=True,
+        help="interrupt for a few sent frames with the next reason to, within 0.2 ms (2 while ROK is masked)",
     )
     eeprom: Path | None = option(default=None, help="file to keep the EEPROM in; its address then wins over mac")
     vpd: bool = option(default=False, help="a new EEPROM claims product data: iPXE then starts faster, keeping nothing")
@@ -31,8 +36,15 @@ class Rtl8139Options:
 
 def init(options: Rtl8139Options, name: str, peer: NetClient | None, context: Context) -> Rtl8139:
     """Make the device; a guest bus attaches it to a guest."""
-    mac = options.mac.octets
-    return Rtl8139(name, context, mac=mac, overflow=options.overflow, eeprom=options.eeprom, vpd=options.vpd)
+    return Rtl8139(
+        name,
+        context,
+        mac=options.mac.octets,
+        overflow=options.overflow,
+        mitigation=options.mitigation,
+        eeprom=options.eeprom,
+        vpd=options.vpd,
+    )
 
 
 KIND = NicModelKind(

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from etherloom import VNET_HEADER_BYTES, Context, Drop, Frame, HostError, Offload
+from etherloom import Context, Drop, Frame, HostError
 from etherloom.device import Bar, DmaError, Eeprom93c46, MiiPhy, PciIdentity, PowerManagement, Status
 from etherloom.device import Command as PciCommand
-from etherloom.net.offload import complete
+from etherloom.net.offload import MalformedOffload, complete
 from etherloom_rtl8139 import board
 from etherloom_rtl8139.receive import Overflow, Receiver
 from etherloom_rtl8139.registers import Command, Config3, Csr, EepromMode, Interrupt, MediaStatus, Poll, Registers
@@ -31,10 +31,15 @@ __all__ = ["Rtl8139"]
 
 log = logging.getLogger(__name__)
 
+ROK, FSWINT = int(Interrupt.ROK), int(Poll.FSWINT)
 DUMP: Final = 0x08  # DTCCR: dump now
 MPC_MAX: Final = 0xFFFFFF
 LOOPED_MAX = 64  # frames looped back and not yet received
 SAVE_NS = 1_000_000_000  # programming comes a word at a time
+
+# How long a guest may wait to hear of a few frames that it sent: as two large ones take at 100 Mbit/s, or longer while
+# it has masked ROK, which a driver does as long as it finds frames in its ring by itself.
+LATE_NS, LATE_BUSY_NS = 200_000, 2_000_000
 COMMAND = (
     PciCommand.IO
     | PciCommand.MEMORY
@@ -54,6 +59,7 @@ class Rtl8139(Registers):
         context: See `NetClient`.
         mac: The station address of a new board; one whose EEPROM is kept in a file has its own.
         overflow: What a full receive ring does to the source.
+        mitigation: A few sent frames are told of with the next interrupt, or soon.
         eeprom: A file to keep the EEPROM in: read now if it exists, written when a guest has programmed the part.
         vpd: A new board says that its EEPROM has vital product data.
     """
@@ -78,6 +84,7 @@ class Rtl8139(Registers):
         *,
         mac: bytes,
         overflow: Overflow = Overflow.HOLD,
+        mitigation: bool = True,
         eeprom: Path | None = None,
         vpd: bool = False,
     ) -> None:
@@ -85,29 +92,37 @@ class Rtl8139(Registers):
         power = PowerManagement.of(words[board.PM_WORD])
         super().__init__(name, context, mac=board.address(words), capabilities=[power], writable=COMMAND)
         self.vnet = True
-        self.accepts = Offload(0)  # frames longer than the wire's have no place in its rings
         self.eeprom, self._eeprom_file = Eeprom93c46(words), eeprom  # Differs from QEMU (R-66): all of the part
         self._save_timer = context.timer(self, self._save_eeprom)
         self.phy = MiiPhy(partner=PARTNER)
         self._link_news = False
         self.tally = Tally()
         self.receiver = Receiver(self, overflow)
-        self.transmitter = Transmitter(self)
+        self.transmitter = Transmitter(self, mitigation=mitigation)
         self._timer = FreeTimer(self, context, lambda: self.raise_now(Interrupt.TIMEOUT))
         self._looped: deque[bytes] = deque()
         self._loop_half = context.bottom_half(self, self._receive_looped)
         self._due = 0  # bits of ISR to be set at the end of the burst
         self._irq_half = context.bottom_half(self, self._raise_due)
+        self.unseen = 0  # bits of ISR set since it was read, of which a driver that acknowledges now cannot know
+        self._late = 0  # bits of ISR that are no reason for an interrupt yet
+        self._late_timer = context.timer(self, self._late_no_more)
         self.reset()
 
     # Net client ---------------------------------------------------------------------------------------------------
 
     def receive(self, frame: Frame) -> bool:
-        """One frame from the wire, with an empty virtio-net header in front."""
-        data = bytes(frame[VNET_HEADER_BYTES:])
+        """One frame from the wire. One that is to be cut or finished is: only the end of the wire is a chip's."""
+        if self.receiver.behind:
+            return False
+        try:
+            frames = complete(frame)
+        except MalformedOffload:
+            self.drop(Drop.MALFORMED)
+            return True
         if self.sleeping:
-            self._wake(data)
-        return self.receiver.receive(data)
+            self._wake(frames[0])
+        return self.receiver.receive(frames)
 
     def burst_ended(self) -> None:
         """One interrupt for all frames of the burst."""
@@ -155,6 +170,7 @@ class Rtl8139(Registers):
     def raise_now(self, bits: int) -> None:
         """Set bits of ISR and bring the line up to date."""
         self.ISR |= bits
+        self._late &= ~bits
         self._update_line()
 
     def raise_soon(self, bits: int) -> None:
@@ -166,6 +182,21 @@ class Rtl8139(Registers):
     def _raise_due(self) -> None:
         due, self._due = self._due, 0
         self.raise_now(due)
+
+    def raise_late(self, bits: int) -> None:
+        """Set bits of ISR, but interrupt for them only if there is another reason to, or after a while.
+
+        Differs from QEMU (R-53), which interrupts at once. On a bus that takes 50 us for a register read, an interrupt
+        keeps a driver for 250 us, and one for each acknowledgement that TCP sends halves what it can receive.
+        """
+        self._late |= bits & ~self.ISR
+        self.ISR |= bits
+        if not self._late_timer.armed:
+            self._late_timer.arm_in(LATE_NS if self.IMR & ROK else LATE_BUSY_NS)
+
+    def _late_no_more(self) -> None:
+        self._late = 0
+        self._update_line()
 
     def miss(self) -> None:
         """A frame found no descriptor."""
@@ -220,7 +251,7 @@ class Rtl8139(Registers):
     # Differs from QEMU (R-13): a new transmit ring, too, starts at its first descriptor.
     @Registers.RDSAR.on_write
     def _receive_ring(self, value: int) -> None:
-        self.receiver.ring.restart(value)
+        self.receiver.restart(value)
 
     @Registers.TNPDS.on_write
     def _normal_ring(self, value: int) -> None:
@@ -232,15 +263,29 @@ class Rtl8139(Registers):
 
     @Registers.TPPOLL.on_write
     def _poll(self, value: int) -> None:
-        if value & Poll.FSWINT:
+        if value & FSWINT:
             self.raise_now(Interrupt.SWINT)
         self.transmitter.poll(value)
 
     # Differs from QEMU (R-20): acknowledging some bits does not pulse the line while others are pending.
     @Registers.IMR.on_write
+    def _unmask(self, value: int) -> None:
+        if value & ROK & ~(self.ISR | self._due) and self.receiver.owes_interrupt():
+            self.ISR |= ROK
+        self._update_line()
+
+    @Registers.ISR.on_read
+    def _status(self) -> int:
+        self.unseen = 0
+        return self.ISR
+
     @Registers.ISR.on_write
-    def _update_line(self, _: int = 0) -> None:
-        self.irq.set(self.ISR & self.IMR != 0)
+    def _acknowledge(self, _: int) -> None:
+        self.ISR |= self.unseen
+        self._update_line()
+
+    def _update_line(self) -> None:
+        self.irq.set(self.ISR & self.IMR & ~self._late != 0)
 
     @Registers.TCTR.on_read
     def _timer_count(self) -> int:
@@ -311,8 +356,9 @@ class Rtl8139(Registers):
     def _stop(self) -> None:
         self._timer.aim(0)
         self._looped.clear()
-        self._due = 0
+        self._due = self._late = self.unseen = 0
         self._irq_half.cancel()
+        self._late_timer.cancel()
         self._configure()
         self._update_line()
 

@@ -25,7 +25,9 @@ LOOPBACK: Final = 0x60000  # TCR bits 18:17
 CHAIN_MAX: Final = 65536  # bytes of one frame, over all its descriptors (S-7, S-11)
 WIRE_FRAME: Final = 1514
 TURN_FRAMES: Final = 512  # on the wire; about 2 ms of software segmentation, the longest that one turn takes
+UNTOLD_MAX: Final = 16  # of 64 descriptors; 8139cp stops its queue when fewer than 18 are free
 TOK, TDU = int(Interrupt.TOK), int(Interrupt.TDU)
+HPQ, NPQ = int(Poll.HPQ), int(Poll.NPQ)
 NO_OFFLOAD = bytes(VNET_HEADER_BYTES)
 
 
@@ -76,12 +78,14 @@ class Transmitter:
         paused: The wire asked for a pause; `go_on` ends it.
     """
 
-    def __init__(self, nic: Rtl8139) -> None:
+    def __init__(self, nic: Rtl8139, *, mitigation: bool) -> None:
         self._nic = nic
         self.high, self.normal = TransmitRing(nic.dma), TransmitRing(nic.dma)
         self.on = self.paused = self._loopback = False
         self._work = 0  # frames on the wire in this turn
-        self._more = nic.context.bottom_half(nic, self._run)
+        self._untold = 0  # descriptors given back since TOK was raised at once
+        self._mitigation = mitigation
+        self._more = nic.context.bottom_half(nic, self._run_on)
 
     def configure(self) -> None:
         """CR, CPCR, TCR or the power state changed."""
@@ -91,22 +95,31 @@ class Transmitter:
         if self.on is not was:
             self.normal.restart(nic.TNPDS)
             self.high.restart(nic.THPDS)
+            self._untold = 0
 
     def poll(self, value: int) -> None:
         """TPPOLL was written: serve the rings it names."""
-        for ring, bit in ((self.high, Poll.HPQ), (self.normal, Poll.NPQ)):
-            if value & bit:
-                ring.left = RING_MAX
+        if value & HPQ:
+            self.high.left = RING_MAX
+        if value & NPQ:
+            self.normal.left = RING_MAX
         self._run()
 
     def go_on(self) -> None:
         """The wire takes frames again."""
         if self.paused:
             self.paused = False
-            self._run()
+            self._run_on()
 
-    def _run(self) -> None:
-        """Send what was demanded, as far as one turn goes, and the rest from the loop."""
+    def _run_on(self) -> None:
+        self._run(asked=False)
+
+    def _run(self, *, asked: bool = True) -> None:
+        """Send what was demanded, as far as one turn goes, and the rest from the loop.
+
+        Args:
+            asked: By the driver, at this moment; else it may not expect what ISR says hereafter.
+        """
         if not self.on or self.paused:
             return
         nic, high, normal = self._nic, self.high, self.normal
@@ -122,8 +135,13 @@ class Transmitter:
         more = high.left or normal.left
         if done & TOK and not more:
             done |= TDU  # Differs from QEMU (R-69): and with TOK, never alone later, so that it costs no interrupt
-        if done:
+        if not asked:
+            nic.unseen |= done
+        if done & ~(TOK | TDU) or self._untold >= UNTOLD_MAX or not self._mitigation:
             nic.raise_now(done)
+            self._untold = 0
+        elif done:
+            nic.raise_late(done)
         if more and not self.paused:
             self._more.schedule()
 
@@ -145,6 +163,7 @@ class Transmitter:
             ring.give_back(address, status | TES, vlan)
             return self._nic.transmit_failed()
         ring.give_back(address, status, vlan)
+        self._untold += 1
         if data is not None and command & LS:
             self._emit(data, command, vlan)
         return TOK

@@ -104,6 +104,7 @@ class TapClient(NetClient):
     def _make_reader(self) -> Callable[[], None]:
         """What to do when the tap has frames: read a burst, then let others run."""
         context, device, vnet = self.context, self.device, self.vnet
+        now_ns = context.clock.now_ns
         readinto, buffer = device.readinto, context.read_buffer
         frames, views = buffer.toreadonly(), context.read_views
         header_bytes = VNET_HEADER_BYTES if vnet else 0
@@ -117,6 +118,7 @@ class TapClient(NetClient):
             nonlocal budget, full
             send = self.send
             self._in_burst = True
+            start_ns = now_ns() if budget > 1 else 0
             try:
                 for number in range(1, budget + 1):
                     size = readinto(buffer)
@@ -150,6 +152,8 @@ class TapClient(NetClient):
                 if self._closed:
                     device.close()
             self.end_burst()
+            if start_ns and (took_ns := now_ns() - start_ns) > context.burst_ns:
+                budget, full = max(1, budget * context.burst_ns // took_ns), 0
 
         return read_burst
 

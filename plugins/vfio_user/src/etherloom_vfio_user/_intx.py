@@ -18,8 +18,7 @@ from enum import Enum, auto
 
 __all__ = ["PATIENCE_NS", "Action", "Intx"]
 
-# A guest acknowledges some 50-300 us after its read under TCG. Event loops round time-outs up to 1 ms, so less would
-# not be had.
+# A guest acknowledges some 50-300 us after its read under TCG.
 PATIENCE_NS = 500_000
 
 

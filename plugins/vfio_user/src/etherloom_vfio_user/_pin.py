@@ -13,6 +13,7 @@ from etherloom_vfio_user._wire import IRQS, SET_IRQS, Irq, IrqAction, IrqData, R
 __all__ = ["Pin"]
 
 DATA, ACTION = 0x07, 0x38  # of SET_IRQS' flags
+UNMASK = SET_IRQS.pack(SET_IRQS.size, IrqData.NONE | IrqAction.UNMASK, Irq.INTX, 0, 1)  # QEMU's, after each interrupt
 
 
 class OneShot(Protocol):
@@ -56,6 +57,9 @@ class Pin:
         Raises:
             Refusal: Nothing has changed.
         """
+        if payload == UNMASK and not fds:
+            self._do(self._intx.unmask())
+            return
         if len(payload) < SET_IRQS.size:
             raise Refusal(errno.EINVAL)
         argsz, flags, index, start, count = SET_IRQS.unpack_from(payload)
@@ -134,6 +138,7 @@ class Pin:
     def _fire(self) -> None:
         try:
             os.eventfd_write(self._trigger, 1)
+            os.sched_yield()  # to who waits for it: on few CPUs QEMU's thread may be queued behind us
         except BlockingIOError:
             pass  # the counter is at its end: the client has enough signals to look at
 

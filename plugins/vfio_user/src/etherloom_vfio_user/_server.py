@@ -25,6 +25,10 @@ log = logging.getLogger("etherloom.vfio_user")
 POLL_NS = 100_000
 EAGER_MAX = 8  # accesses on record that came while polling would have seen them; one that did not costs two of them
 
+# What a guest's register read may have to wait for a source of frames: about as long as it takes by itself. It stays so
+# when the guest has gone: another one mostly comes.
+BURST_NS = 100_000
+
 RETRY_NS = 1_000_000_000  # after the process ran out of descriptors
 QUIET_NS = 10_000_000_000  # between two warnings about clients
 
@@ -87,6 +91,7 @@ class VfioUserPort:
         self._pin, self._memory = Pin(self._patience), DmaTable(self._warn)
         self._link = Link(client, Session(self._nic, self._memory, self._pin, self._warn))
         self._nic.attach(self._memory.memory, self._pin.line)
+        self._context.serve_within(BURST_NS)
         self._watch.fd = self._link.fileno()
         self._watch.readable(True)
         log.info("%s: a client has connected to %s", self._nic.name, self._path)

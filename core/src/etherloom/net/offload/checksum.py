@@ -2,8 +2,9 @@
 
 Its one's complement sum of 16-bit words is the remainder of the whole buffer, read as one number, modulo 65,535:
 2**16 leaves 1, so every word counts the same wherever it stands. CPython does that in two passes over the buffer, in
-C: 2.7 us for 1,448 bytes, against 10.1 for `sum` over a `struct` of quads, 10.9 over an `array` of 32-bit words and
-17.7 of 16-bit ones (CPython 3.11.7, AMD EPYC); folding the number by shifts before the division gains nothing.
+C: 2.5 us for 1,488 bytes, against 10.1 for `sum` over a `struct` of quads, 10.9 over an `array` of 32-bit words and
+17.7 of 16-bit ones (CPython 3.11.7, AMD EPYC). The division takes most of it, so that the quarters of a long buffer are
+added first: 1.9 us. Folding by shifts and masks, to the same end, costs as much as it saves.
 
 Sums here are any number congruent to the sum, so callers add them, and plain fields, without folding.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 __all__ = ["checksum", "word_sum"]
 
 WORD_MAX = 0xFFFF
+LONG_BYTES = 512
 
 
 def word_sum(data: bytes | bytearray) -> int:
@@ -21,7 +23,12 @@ def word_sum(data: bytes | bytearray) -> int:
     Read as little-endian, every word is swapped and an odd tail is padded on the right side; the shift swaps back,
     for swapping the bytes of a one's complement sum is a multiplication by 256 (RFC 1071 section 2B).
     """
-    return int.from_bytes(data, "little") % WORD_MAX << 8
+    if len(data) < LONG_BYTES:
+        return int.from_bytes(data, "little") % WORD_MAX << 8
+    number, size = int.from_bytes, len(data) >> 2 & ~1
+    total = number(data[:size], "little") + number(data[size : 2 * size], "little")
+    total += number(data[2 * size : 3 * size], "little") + number(data[3 * size :], "little")
+    return total % WORD_MAX << 8
 
 
 def checksum(total: int) -> int:
