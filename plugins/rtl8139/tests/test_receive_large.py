@@ -263,6 +263,24 @@ def test_a_filter_that_changes_in_the_middle_drops_the_rest(held: Machine) -> No
     assert ({Drop.REFUSED: 5}, False, False) == (lost(held), held.wire.pausing, held.nic.receiver.behind)
 
 
+def test_features_that_change_in_the_middle_hold_for_the_rest(make_machine: MakeMachine) -> None:
+    machine = make_machine(vnet=True, overflow=Overflow.HOLD)
+    machine.start(4)
+    machine.wire.send_all([large(6, tag=TAG)])
+    machine.loop.run_until_idle()
+    tagged = stored(large(6, tag=TAG))
+    assert tagged[:4] == [machine.frame_at(index) for index in range(4)]
+    machine.write(Reg.CPCR, CpCommand.RX | CpCommand.TX | CpCommand.RX_VLAN | CpCommand.RX_CHECKSUM)
+    for index in range(4):
+        machine.give(index)
+    machine.loop.advance(MS // 5)
+    # The FCS is that of the frame on the wire.
+    plain = [(data[:12] + data[16:-4]).ljust(60, b"\0") + data[-4:] for data in tagged[4:]]
+    assert plain == [machine.frame_at(index) for index in range(2)]
+    assert all(machine.descriptor(machine.rx, index)[1] == 0x10000 | 0x050A for index in range(2))
+    assert all(machine.descriptor(machine.rx, index)[0] & VERDICT == 0x10000 for index in range(2))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_driver_at_its_own_pace_gets_everything_in_order(make_machine: MakeMachine, seed: int) -> None:
     """Large frames and small ones; it takes a few descriptors now and then, silently or with an access."""

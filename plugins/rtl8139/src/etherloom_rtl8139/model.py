@@ -120,9 +120,10 @@ class Rtl8139(Registers):
         except MalformedOffload:
             self.drop(Drop.MALFORMED)
             return True
+        first = next(frames)
         if self.sleeping:
-            self._wake(frames[0])
-        return self.receiver.receive(frames)
+            self._wake(first)
+        return self.receiver.receive(first, frames)
 
     def burst_ended(self) -> None:
         """One interrupt for all frames of the burst."""
@@ -281,7 +282,8 @@ class Rtl8139(Registers):
 
     @Registers.ISR.on_write
     def _acknowledge(self, _: int) -> None:
-        self.ISR |= self.unseen
+        if self.unseen:
+            self.ISR |= self.unseen
         self._update_line()
 
     def _update_line(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeAlias
 from zlib import crc32
 
 from etherloom import FRAME_MIN, FRAME_PAD, Drop
@@ -43,6 +44,9 @@ HOLD_NS = 100_000_000
 # A guest may wait for the answer to a register read meanwhile.
 TURN_SEGMENTS = 16
 
+Kind: TypeAlias = tuple[int, int] | None
+"""What a frame's descriptor is to say: address and checksum bits, and the VLAN tag or 0; None if it is not accepted."""
+
 
 class Overflow(Enum):
     """What a full ring does to the source. Differs from QEMU (R-55): `hold`."""
@@ -67,8 +71,9 @@ class Receiver:
         # Differs from QEMU (R-44): a frame's kind of address is told in promiscuous mode too.
         self._filter = AddressFilter(broadcast=BROADCAST, multicast=MULTICAST, station=STATION)
         self._features = 0
-        self._rest: Sequence[bytes] = ()  # segments of a frame that was taken
-        self._sound = 0  # what `verdict` says of them
+        self._rest: list[bytes] = []  # the next segments of a frame that was taken
+        self._uncut: Iterator[bytes] = iter(())  # those behind them
+        self._kind: Kind = None  # of all of them
         self._more = nic.context.bottom_half(nic, self._next_turn)
         self._unread: int | None = None  # the last descriptor filled since `owes_interrupt` said so
         self._hold_until_ns: int | None = None  # in the past: held for long enough, drop until a frame fits
@@ -88,6 +93,8 @@ class Receiver:
             station=bool(accept & ReceiveConfig.APM),
             everything=bool(accept & ReceiveConfig.AAP),
         )
+        if self._rest:
+            self._kind = self._look_at(self._rest[0])
         if self.on is was:
             return
         if self.on:
@@ -95,9 +102,9 @@ class Receiver:
             self._hold_until_ns = None
         elif self.behind or self._retry.armed:
             self._retry.cancel()
-            rest, self._rest = self._rest, ()
-            for data in rest:
-                self.take(data)
+            if self._rest:
+                nic.drop(Drop.REFUSED, len(self._rest) + sum(1 for _ in self._uncut))
+                self._rest = []
             nic.flush()  # what was held is dropped: a receiver that is off must not stall the wire
 
     def restart(self, base: int) -> None:
@@ -110,13 +117,15 @@ class Receiver:
         """Segments of an earlier frame have still to be stored."""
         return bool(self._rest)
 
-    def receive(self, frames: Sequence[bytes]) -> bool:
+    def receive(self, first: bytes, others: Iterator[bytes]) -> bool:
         """One frame from the wire, or the segments of a large one; False to be offered it again."""
-        if len(frames) > 1:
-            self._rest, self._sound = frames, self._verdict(frames[0])
+        kind = self._look_at(first)
+        second = next(others, None)
+        if second is not None:
+            self._kind, self._rest, self._uncut = kind, [first, second], others
             self._go_on()
             return True
-        if self.take(frames[0]):
+        if self._store((first,), kind):
             return True
         if self._overflow is Overflow.HOLD and self._hold():
             return False
@@ -125,73 +134,80 @@ class Receiver:
 
     def _go_on(self) -> None:
         """Store segments, as many as one turn takes, up to one that is to be held back."""
-        done = 0
-        for data in self._rest[:TURN_SEGMENTS]:
-            if not self.take(data, self._sound):
-                if self._overflow is Overflow.HOLD and self._hold():
-                    break
-                self._nic.miss()
-            done += 1
-        self._rest = self._rest[done:]
-        if done == TURN_SEGMENTS and self._rest:
+        rest = self._rest
+        rest.extend(islice(self._uncut, TURN_SEGMENTS + 1 - len(rest)))  # the last tells that there is another turn
+        turn = rest[:TURN_SEGMENTS]
+        done = self._store(turn, self._kind)
+        while done < len(turn) and not (self._overflow is Overflow.HOLD and self._hold()):
+            self._nic.miss()
+            done += 1 + self._store(turn[done + 1 :], self._kind)
+        del rest[:done]
+        if done == TURN_SEGMENTS and rest:
             self._more.schedule()
 
     def _next_turn(self) -> None:
-        self._go_on()
+        """Go on with the segments, if there are any; when none is left, with the source."""
+        if self._rest:
+            self._go_on()
         if not self._rest:
             self._nic.flush()
 
-    def _verdict(self, data: bytes) -> int:
-        """What the chip says of the checksums of all segments of a frame, by the first: they were made here."""
-        if not self._features & CHECKSUM:
-            return 0
-        return verdict(data[:12] + data[16:] if self._features & VLAN and data[12:14] == TPID else data)
+    def take(self, frame: bytes) -> bool:
+        """One frame, to be stored or dropped; False, with nothing counted, if there is no descriptor for it."""
+        return bool(self._store((frame,), self._look_at(frame)))
 
-    def take(self, data: bytes, sound: int | None = None) -> bool:
-        """One frame, to be stored or dropped; False, with nothing counted, if there is no descriptor for it.
-
-        Args:
-            data: The frame.
-            sound: What `verdict` says of it, if that is known.
-        """
-        nic = self._nic
-        status = self._filter.match(data[:6]) if self.on and FRAME_MIN <= len(data) <= FRAME_LONGEST else None
+    def _look_at(self, frame: bytes) -> Kind:
+        """What the filter and the checksum engine say of a frame; it holds for all segments of a large one."""
+        status = self._filter.match(frame[:6]) if self.on and len(frame) >= FRAME_MIN else None
         if status is None:
-            nic.drop(Drop.REFUSED)  # as the chip: nothing else counts them
-            return True
-        ring = self.ring
-        try:
-            address = ring.next
-            command, vlan, buffer = ring.fetch(address) if ring.base else NO_DESCRIPTOR
-            if not command & OWN or not command & SIZE_MASK:
-                return False
-            if len(data) < FRAME_PAD:
-                data = data.ljust(FRAME_PAD, b"\0")  # Differs from QEMU (R-45): a real wire never delivers less
-            tail = crc32(data).to_bytes(CRC_BYTES, "little")
-            if self._features & VLAN and data[12:14] == TPID:
-                vlan = vlan & ~TAG_WORD | TAG_AVAILABLE | int.from_bytes(data[14:16], "little")  # it reads byte-swapped
-                data = (data[:12] + data[16:]).ljust(FRAME_PAD, b"\0")  # Differs from QEMU (R-56): padded again
-            else:
-                vlan &= ~TAG_AVAILABLE
-            if self._features & CHECKSUM:
-                status |= verdict(data) if sound is None else sound
-            data += tail
+            return None
+        tag = 0
+        if self._features & VLAN and frame[12:14] == TPID:
+            tag = TAG_AVAILABLE | int.from_bytes(frame[14:16], "little")  # it reads byte-swapped
+            frame = _untagged(frame)
+        if self._features & CHECKSUM:
+            status |= verdict(frame.ljust(FRAME_PAD, b"\0"))
+        return status, tag
+
+    def _store(self, frames: Sequence[bytes], kind: Kind) -> int:
+        """Store frames of one kind, or drop them; how many, up to one for which there is no descriptor."""
+        nic, ring = self._nic, self.ring
+        if kind is None:
+            nic.drop(Drop.REFUSED, len(frames))  # as the chip: nothing else counts them
+            return len(frames)
+        status, tag = kind
+        done = stored = 0
+        for frame in frames:
+            if len(frame) > FRAME_LONGEST:
+                nic.drop(Drop.REFUSED)
+                done += 1
+                continue
+            frame = frame.ljust(FRAME_PAD, b"\0")  # Differs from QEMU (R-45): a real wire never delivers less
+            crc = crc32(frame).to_bytes(CRC_BYTES, "little")
+            data = _untagged(frame) + crc if tag else frame + crc
             length = len(data)
-            if length <= command & SIZE_MASK:
-                nic.dma.write(buffer, data)
-                ring.give_back(address, command & EOR | FS | LS | status | length, vlan)
-                ring.next = ring.after(address, command)
-            elif not self._scatter(data, status, vlan & TAG_WORD):
-                return False
-        except DmaError:
-            nic.raise_soon(nic.bus_error())
-            nic.drop(Drop.HOST_ERROR)
-            return True
-        self._unread = address
-        self._hold_until_ns = None
-        nic.tally.received(status & MULTICAST, status & BROADCAST)
-        nic.raise_soon(ROK)
-        return True
+            try:
+                address = ring.next
+                command, vlan, buffer = ring.fetch(address) if ring.base else NO_DESCRIPTOR
+                if not command & OWN or not command & SIZE_MASK:
+                    break
+                if length <= command & SIZE_MASK:
+                    nic.dma.write(buffer, data)
+                    ring.give_back(address, command & EOR | FS | LS | status | length, _word(vlan, tag))
+                    ring.next = ring.after(address, command)
+                elif not self._scatter(data, status, tag):
+                    break
+                self._unread = address
+                stored += 1
+            except DmaError:
+                nic.raise_soon(nic.bus_error())
+                nic.drop(Drop.HOST_ERROR)
+            done += 1
+        if stored:
+            self._hold_until_ns = None
+            nic.tally.received(stored, status & MULTICAST, status & BROADCAST)
+            nic.raise_soon(ROK)
+        return done
 
     def _accessed(self) -> None:
         """The driver did something."""
@@ -203,10 +219,7 @@ class Receiver:
         if not self._ready() and self._hold():
             return
         self._retry.cancel()
-        if self._rest:
-            self._go_on()
-        if not self._rest:
-            self._nic.flush()
+        self._next_turn()
 
     def owes_interrupt(self) -> bool:
         """The driver wants to be interrupted: whether there is a frame of which it does not know; once for each.
@@ -269,8 +282,17 @@ class Receiver:
         status |= LS | length
         for place, command, vlan, _ in reversed(taken):
             first = FS if place == ring.next else 0
-            word = vlan & ~TAG_WORD | tag if tag & TAG_AVAILABLE else vlan & ~TAG_AVAILABLE
-            ring.give_back(place, command & EOR | first | status, word)
+            ring.give_back(place, command & EOR | first | status, _word(vlan, tag))
             status &= ~(LS | SIZE_MASK)
         ring.next = address
         return True
+
+
+def _untagged(frame: bytes) -> bytes:
+    """A frame without its VLAN tag. Differs from QEMU (R-56): padded again."""
+    return (frame[:12] + frame[16:]).ljust(FRAME_PAD, b"\0")
+
+
+def _word(vlan: int, tag: int) -> int:
+    """A descriptor's VLAN word with this tag, 0 for none."""
+    return vlan & ~TAG_WORD | tag if tag else vlan & ~TAG_AVAILABLE

@@ -20,13 +20,13 @@ class Tally:
     def __init__(self) -> None:
         self.tx_ok = self.tx_err = self.rx_ok = self.missed = self.multicast = self.broadcast = 0
 
-    def received(self, multicast: int, broadcast: int) -> None:
-        """A frame was stored; whether it was for many or for all."""
-        self.rx_ok += 1
+    def received(self, frames: int, multicast: int, broadcast: int) -> None:
+        """Frames of one kind were stored; whether they were for many or for all."""
+        self.rx_ok += frames
         if multicast:
-            self.multicast += 1
+            self.multicast += frames
         elif broadcast:
-            self.broadcast += 1
+            self.broadcast += frames
 
     def pack(self) -> bytes:
         """The dump."""

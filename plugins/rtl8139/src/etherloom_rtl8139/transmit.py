@@ -137,11 +137,12 @@ class Transmitter:
             done |= TDU  # Differs from QEMU: and with TOK, never alone later, so that it costs no interrupt
         if not asked:
             nic.unseen |= done
-        if done & ~(TOK | TDU) or self._untold >= UNTOLD_MAX or not self._mitigation:
-            nic.raise_now(done)
-            self._untold = 0
-        elif done:
-            nic.raise_late(done)
+        if done:
+            if done & ~(TOK | TDU) or self._untold >= UNTOLD_MAX or not self._mitigation:
+                nic.raise_now(done)
+                self._untold = 0
+            else:
+                nic.raise_late(done)
         if more and not self.paused:
             self._more.schedule()
 

@@ -12,6 +12,9 @@ __all__ = ["Link"]
 
 ANCILLARY_BYTES = socket.CMSG_SPACE(FDS_MAX * array("i").itemsize)
 
+# Plain integers: a client waits meanwhile, and to look for one flag takes 0.6 us with the module's own.
+CLOEXEC, TRUNCATED = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)
+
 
 class Link:
     """One connection.
@@ -43,7 +46,7 @@ class Link:
         room = [self._bytes[filled:]] if filled else self._everything
         try:
             # Descriptors are inherited by whatever the process starts, unless it says otherwise here.
-            count, ancillary, flags, _ = self._client.recvmsg_into(room, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+            count, ancillary, flags, _ = self._client.recvmsg_into(room, ANCILLARY_BYTES, CLOEXEC)
         except BlockingIOError:
             return False
         except OSError:  # reset by a client that was killed with answers unread
@@ -57,7 +60,7 @@ class Link:
         self._filled = filled - done
         if done and self._filled:
             self._bytes[: self._filled] = bytes(self._bytes[done:filled])
-        if flags & socket.MSG_CTRUNC:
+        if flags & TRUNCATED:
             self.lost = f"more than {FDS_MAX} file descriptors at once, or this process is out of them"
         elif not count:
             self.lost = "it has gone in the middle of a message" if self._filled else ""

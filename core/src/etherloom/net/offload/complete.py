@@ -10,7 +10,7 @@ offers it, so a frame that asks for it is a mistake (C-70).
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from etherloom.client import FRAME_MIN, VNET_HEADER_BYTES, Frame
 from etherloom.net.offload.checksum import checksum, word_sum
@@ -34,27 +34,27 @@ GSO_NONE = int(GsoType.NONE)
 U16 = struct.Struct(">H")
 
 
-def complete(frame: Frame) -> Sequence[bytes]:
+def complete(frame: Frame) -> Iterator[bytes]:
     """Do what the header in front of `frame` asks for.
 
     Args:
         frame: A virtio-net header and one Ethernet frame; borrowed until return.
 
     Returns:
-        Ethernet frames without header, in the order in which they have to be sent; new objects that the caller owns.
-        At most `SEGMENTS_MAX`, each with at most `gso_size` bytes of TCP or UDP payload. Ethernet padding stays on a
-        frame that is not segmented.
+        Ethernet frames without header, in the order in which they have to be sent; new objects that the caller owns,
+        made one by one as they are asked for. One to `SEGMENTS_MAX`, each with at most `gso_size` bytes of TCP or UDP
+        payload. Ethernet padding stays on a frame that is not segmented.
 
     Raises:
         MalformedOffload: Header and frame contradict each other; nothing of it can be sent. The sender's fault, and
-            the only exception, whatever the bytes are.
+            the only exception, whatever the bytes are; the iterator raises none.
     """
     if len(frame) < VNET_HEADER_BYTES + FRAME_MIN:
         raise MalformedOffload(f"{len(frame)} bytes hold no virtio-net header and Ethernet frame")
     flags, gso_type, _, gso_size, csum_start, csum_offset = LAYOUT.unpack_from(frame)
     plain = bytes(frame[VNET_HEADER_BYTES:])
     if gso_type == GSO_NONE:
-        return (_with_checksum(plain, csum_start, csum_offset) if flags & NEEDS_CSUM else plain,)
+        return iter((_with_checksum(plain, csum_start, csum_offset) if flags & NEEDS_CSUM else plain,))
     if gso_type not in PROTOCOLS or not gso_size:
         raise MalformedOffload(f"gso_type {gso_type:#x} with gso_size {gso_size}")
     version, protocol, checksum_at = PROTOCOLS[gso_type]

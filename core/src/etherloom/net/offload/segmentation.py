@@ -1,15 +1,16 @@
 """Cutting one oversized packet into frames for the wire: TSO and USO in software.
 
-Each segment repeats the headers, with what differs patched into one buffer. The sums of what stays the same are taken
-once, so a segment costs one pass over its payload and a handful of additions.
+Each segment repeats the headers but for what differs. The sums of what stays the same are taken once, so a segment
+costs one pass over its payload and a handful of additions; it is cut when it is asked for, so that a receiver can do
+other things in between.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from etherloom.net.offload.checksum import checksum, word_sum
+from etherloom.net.offload.checksum import checksum, quarters, quarters_sum, word_sum
 from etherloom.net.offload.header import MalformedOffload
 from etherloom.net.offload.packet import IPV6_BYTES, TCP, Packet
 
@@ -20,7 +21,7 @@ SEGMENTS_MAX = 2048
 
 U16 = struct.Struct(">H")
 U32 = struct.Struct(">I")
-U16_PAIR = struct.Struct(">HH")
+UDP = struct.Struct(">4sHH")
 
 IPV4_LENGTH_AT, IPV4_CHECKSUM_AT, IPV6_LENGTH_AT = 2, 10, 4
 TCP_SEQUENCE_AT, TCP_FLAGS_AT, TCP_CHECKSUM_AT = 4, 13, 16
@@ -28,12 +29,12 @@ UDP_LENGTH_AT = 4  # the checksum follows
 
 FIN, PSH, CWR = 0x01, 0x08, 0x80
 
-Stamp = Callable[[int, int, int], None]
-"""Patches one segment's header, given its index, its bytes from the transport header on, its payload's word sum."""
+Stamp = Callable[[int, int, int], bytes]
+"""One segment's header, given its index, its bytes from the transport header on, its payload's word sum."""
 
 
-def segments(frame: bytes, packet: Packet, protocol: int, size: int) -> list[bytes]:
-    """Cut `frame` so that each result carries `size` bytes of payload, the last one what is left.
+def segments(frame: bytes, packet: Packet, protocol: int, size: int) -> Iterator[bytes]:
+    """Cut `frame`, one segment at a time: each carries `size` bytes of payload, the last one what is left.
 
     Args:
         frame: One Ethernet frame; what stands in its checksum fields does not matter.
@@ -42,53 +43,55 @@ def segments(frame: bytes, packet: Packet, protocol: int, size: int) -> list[byt
         size: At least 1. A payload no longer than that gives one frame, complete.
 
     Raises:
-        MalformedOffload: More than `SEGMENTS_MAX` segments.
+        MalformedOffload: More than `SEGMENTS_MAX` segments; raised now, not by the iterator.
     """
     start, end = packet.payload, packet.end
     if end - start > size * SEGMENTS_MAX:
         raise MalformedOffload(f"{end - start} bytes in segments of {size}")
-    header = bytearray(frame[:start])
-    fixed = start - packet.transport
     last = max(end - start - 1, 0) // size
-    stamp_network = _ipv4(header, packet) if packet.version == 4 else _ipv6(header, packet)
-    stamp_transport = _tcp(header, packet, size, last) if protocol == TCP else _udp(header, packet)
-    cut = []
-    for index in range(last + 1):
-        chunk = frame[start : min(start + size, end)]
-        start += size
-        length = fixed + len(chunk)
-        payload_sum = word_sum(chunk)
-        stamp_network(index, length, payload_sum)
-        stamp_transport(index, length, payload_sum)
-        cut.append(b"".join((header, chunk)))
-    return cut
+    before, header = bytearray(frame[: packet.transport]), bytearray(frame[packet.transport : start])
+    network = _ipv4(before, packet) if packet.version == 4 else _ipv6(before, packet)
+    transport = _tcp(header, packet, size, last) if protocol == TCP else _udp(header, packet)
+
+    def cut() -> Iterator[bytes]:
+        rest = start + last * size
+        length = len(header) + size
+        for index, parts in enumerate(quarters(size).iter_unpack(memoryview(frame)[start:rest])):
+            yield b"".join((network(index, length, 0), transport(index, length, quarters_sum(*parts)), *parts))
+        payload = frame[rest:end]
+        length = len(header) + len(payload)
+        yield network(last, length, 0) + transport(last, length, word_sum(payload)) + payload
+
+    return cut()
 
 
 def _ipv4(header: bytearray, packet: Packet) -> Stamp:
     """Total length, identification counted up, header checksum."""
-    length_at, checksum_at = packet.network + IPV4_LENGTH_AT, packet.network + IPV4_CHECKSUM_AT
-    header_bytes = packet.transport - packet.network
-    _, first_id = U16_PAIR.unpack_from(header, length_at)
-    U16_PAIR.pack_into(header, length_at, 0, 0)
-    U16.pack_into(header, checksum_at, 0)
-    fixed_sum = word_sum(header[packet.network : packet.transport])
+    at = packet.network + IPV4_LENGTH_AT
+    header_bytes = len(header) - packet.network
+    first_id = U16.unpack_from(header, at + 2)[0]
+    header[at : at + 4] = bytes(4)
+    U16.pack_into(header, packet.network + IPV4_CHECKSUM_AT, 0)
+    fixed_sum = word_sum(header[packet.network :])
+    pack = struct.Struct(f">{at}sHH4sH{header_bytes - 12}s").pack
+    before, between, behind = bytes(header[:at]), bytes(header[at + 4 : at + 8]), bytes(header[at + 10 :])
 
-    def stamp(index: int, length: int, _: int) -> None:
+    def stamp(index: int, length: int, _: int) -> bytes:
         length += header_bytes
         identification = (first_id + index) & 0xFFFF
-        U16_PAIR.pack_into(header, length_at, length, identification)
-        U16.pack_into(header, checksum_at, checksum(fixed_sum + length + identification))
+        return pack(before, length, identification, between, checksum(fixed_sum + length + identification), behind)
 
     return stamp
 
 
 def _ipv6(header: bytearray, packet: Packet) -> Stamp:
     """Payload length, extension headers included."""
-    length_at = packet.network + IPV6_LENGTH_AT
-    extension_bytes = packet.transport - packet.network - IPV6_BYTES
+    at = packet.network + IPV6_LENGTH_AT
+    extension_bytes = len(header) - packet.network - IPV6_BYTES
+    before, behind = bytes(header[:at]), bytes(header[at + 2 :])
 
-    def stamp(_: int, length: int, __: int) -> None:
-        U16.pack_into(header, length_at, extension_bytes + length)
+    def stamp(_: int, length: int, __: int) -> bytes:
+        return before + U16.pack(extension_bytes + length) + behind
 
     return stamp
 
@@ -99,36 +102,35 @@ def _tcp(header: bytearray, packet: Packet, size: int, last: int) -> Stamp:
     CWR answers one congestion signal once, so it stays on the first segment (RFC 3168 section 6.1.2); PSH and FIN
     follow the data, so they stay on the last.
     """
-    sequence_at, flags_at = packet.transport + TCP_SEQUENCE_AT, packet.transport + TCP_FLAGS_AT
-    checksum_at = packet.transport + TCP_CHECKSUM_AT
-    (first_sequence,) = U32.unpack_from(header, sequence_at)
-    all_flags = header[flags_at]
-    U32.pack_into(header, sequence_at, 0)
-    U16.pack_into(header, checksum_at, 0)
-    header[flags_at] = 0
-    fixed_sum = word_sum(header[packet.transport :]) + packet.pseudo_sum
+    (first_sequence,) = U32.unpack_from(header, TCP_SEQUENCE_AT)
+    all_flags = header[TCP_FLAGS_AT]
+    U32.pack_into(header, TCP_SEQUENCE_AT, 0)
+    U16.pack_into(header, TCP_CHECKSUM_AT, 0)
+    header[TCP_FLAGS_AT] = 0
+    fixed_sum = word_sum(header) + packet.pseudo_sum
+    pack = struct.Struct(f">4sI5sB2sH{len(header) - 18}s").pack
+    ports, between = bytes(header[:4]), bytes(header[8:13])
+    window, behind = bytes(header[14:16]), bytes(header[18:])
 
-    def stamp(index: int, length: int, payload_sum: int) -> None:
+    def stamp(index: int, length: int, payload_sum: int) -> bytes:
         sequence = (first_sequence + index * size) & 0xFFFFFFFF
         flags = all_flags
         if index:
             flags &= ~CWR
         if index < last:
             flags &= ~(FIN | PSH)
-        header[flags_at] = flags
-        U32.pack_into(header, sequence_at, sequence)
-        U16.pack_into(header, checksum_at, checksum(fixed_sum + length + sequence + flags + payload_sum))
+        total = checksum(fixed_sum + length + sequence + flags + payload_sum)
+        return pack(ports, sequence, between, flags, window, total, behind)
 
     return stamp
 
 
 def _udp(header: bytearray, packet: Packet) -> Stamp:
     """Length and checksum; the length counts twice, in the header and in the pseudo header."""
-    length_at = packet.transport + UDP_LENGTH_AT
-    U16_PAIR.pack_into(header, length_at, 0, 0)
-    fixed_sum = word_sum(header[packet.transport :]) + packet.pseudo_sum
+    ports = bytes(header[:UDP_LENGTH_AT])
+    fixed_sum = word_sum(ports) + packet.pseudo_sum
 
-    def stamp(_: int, length: int, payload_sum: int) -> None:
-        U16_PAIR.pack_into(header, length_at, length, checksum(fixed_sum + 2 * length + payload_sum) or 0xFFFF)
+    def stamp(_: int, length: int, payload_sum: int) -> bytes:
+        return UDP.pack(ports, length, checksum(fixed_sum + 2 * length + payload_sum) or 0xFFFF)
 
     return stamp
