@@ -19,7 +19,7 @@ WORD_MAX = 0xFFFF
 LONG_BYTES = 512
 
 
-def word_sum(data: bytes | bytearray) -> int:
+def word_sum(data: bytes | bytearray | memoryview) -> int:
     """A number congruent to the sum of the big-endian words of `data`; an odd last byte counts as a word's first.
 
     Read as little-endian, every word is swapped and an odd tail is padded on the right side; the shift swaps back,

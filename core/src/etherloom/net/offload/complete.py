@@ -52,16 +52,17 @@ def complete(frame: Frame) -> Iterator[bytes]:
     if len(frame) < VNET_HEADER_BYTES + FRAME_MIN:
         raise MalformedOffload(f"{len(frame)} bytes hold no virtio-net header and Ethernet frame")
     flags, gso_type, _, gso_size, csum_start, csum_offset = LAYOUT.unpack_from(frame)
-    plain = bytes(frame[VNET_HEADER_BYTES:])
     if gso_type == GSO_NONE:
+        plain = bytes(frame[VNET_HEADER_BYTES:])
         return iter((_with_checksum(plain, csum_start, csum_offset) if flags & NEEDS_CSUM else plain,))
     if gso_type not in PROTOCOLS or not gso_size:
         raise MalformedOffload(f"gso_type {gso_type:#x} with gso_size {gso_size}")
     version, protocol, checksum_at = PROTOCOLS[gso_type]
-    packet = parse(plain, version, protocol)
+    large = memoryview(bytes(frame))[VNET_HEADER_BYTES:]  # a copy only of what is not ours to keep, 64 KiB mostly
+    packet = parse(large, version, protocol)
     if flags & NEEDS_CSUM and (csum_start, csum_offset) != (packet.transport, checksum_at):
         raise MalformedOffload(f"checksum at {csum_start} + {csum_offset}, transport header at {packet.transport}")
-    return segments(plain, packet, protocol, gso_size)
+    return segments(large, packet, protocol, gso_size)
 
 
 def _with_checksum(frame: bytes, start: int, offset: int) -> bytes:

@@ -12,6 +12,7 @@ import struct
 
 import attrs
 
+from etherloom.client import Frame
 from etherloom.net.offload.checksum import word_sum
 from etherloom.net.offload.header import MalformedOffload
 
@@ -60,7 +61,7 @@ class Packet:
     pseudo_sum: int
 
 
-def parse(frame: bytes, version: int | None, protocol: int) -> Packet:
+def parse(frame: Frame, version: int | None, protocol: int) -> Packet:
     """Locate the headers of a TCP or UDP packet.
 
     Args:
@@ -86,7 +87,7 @@ def parse(frame: bytes, version: int | None, protocol: int) -> Packet:
     return Packet(network, transport, payload, end, version, word_sum(addresses) + protocol)
 
 
-def _untag(frame: bytes) -> tuple[int, int]:
+def _untag(frame: Frame) -> tuple[int, int]:
     """Where the network header starts, and its ethertype."""
     for at in range(ETHERTYPE_AT, ETHERTYPE_AT + 4 * (TAGS_MAX + 1), 4):
         if at + 2 > len(frame):
@@ -97,7 +98,7 @@ def _untag(frame: bytes) -> tuple[int, int]:
     raise MalformedOffload("VLAN tags without end")
 
 
-def _ipv4(frame: bytes, start: int, protocol: int) -> tuple[int, int, bytes]:
+def _ipv4(frame: Frame, start: int, protocol: int) -> tuple[int, int, bytes]:
     """Transport header (for the caller to fit into the packet), end of packet, both addresses."""
     if start + IPV4_BYTES > len(frame):
         raise MalformedOffload("the IPv4 header does not fit")
@@ -110,7 +111,7 @@ def _ipv4(frame: bytes, start: int, protocol: int) -> tuple[int, int, bytes]:
     return transport, end, addresses
 
 
-def _ipv6(frame: bytes, start: int, protocol: int) -> tuple[int, int, bytes]:
+def _ipv6(frame: Frame, start: int, protocol: int) -> tuple[int, int, bytes]:
     """The same, with the addresses as the pseudo header wants them (RFC 8200 section 8.1)."""
     at = start + IPV6_BYTES
     if at > len(frame):
@@ -126,7 +127,7 @@ def _ipv6(frame: bytes, start: int, protocol: int) -> tuple[int, int, bytes]:
             raise MalformedOffload("an IPv6 extension header does not fit")
         behind = at + 8 + frame[at + 1] * 8
         if found == ROUTING and frame[at + 3]:
-            destination = _last_stop(frame[at:behind])
+            destination = _last_stop(bytes(frame[at:behind]))
         found, at = frame[at], behind
     if found != protocol:
         raise MalformedOffload(f"IPv6 next header {found}")
@@ -141,7 +142,7 @@ def _last_stop(routing: bytes) -> bytes:
     return routing[at:][:16]
 
 
-def _tcp_bytes(frame: bytes, start: int, end: int) -> int:
+def _tcp_bytes(frame: Frame, start: int, end: int) -> int:
     """The TCP header's length by its data offset."""
     if start + TCP_BYTES > end:
         raise MalformedOffload("the TCP header does not fit")

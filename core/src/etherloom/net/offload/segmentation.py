@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 
+from etherloom.client import Frame
 from etherloom.net.offload.checksum import checksum, quarters, quarters_sum, word_sum
 from etherloom.net.offload.header import MalformedOffload
 from etherloom.net.offload.packet import IPV6_BYTES, TCP, Packet
@@ -33,11 +34,12 @@ Stamp = Callable[[int, int, int], bytes]
 """One segment's header, given its index, its bytes from the transport header on, its payload's word sum."""
 
 
-def segments(frame: bytes, packet: Packet, protocol: int, size: int) -> Iterator[bytes]:
+def segments(frame: Frame, packet: Packet, protocol: int, size: int) -> Iterator[bytes]:
     """Cut `frame`, one segment at a time: each carries `size` bytes of payload, the last one what is left.
 
     Args:
-        frame: One Ethernet frame; what stands in its checksum fields does not matter.
+        frame: One Ethernet frame, which nobody changes before the last segment is cut; what stands in its checksum
+            fields does not matter.
         packet: Its headers.
         protocol: TCP or UDP.
         size: At least 1. A payload no longer than that gives one frame, complete.
@@ -56,11 +58,11 @@ def segments(frame: bytes, packet: Packet, protocol: int, size: int) -> Iterator
     def cut() -> Iterator[bytes]:
         rest = start + last * size
         length = len(header) + size
-        for index, parts in enumerate(quarters(size).iter_unpack(memoryview(frame)[start:rest])):
+        for index, parts in enumerate(quarters(size).iter_unpack(frame[start:rest])):
             yield b"".join((network(index, length, 0), transport(index, length, quarters_sum(*parts)), *parts))
         payload = frame[rest:end]
         length = len(header) + len(payload)
-        yield network(last, length, 0) + transport(last, length, word_sum(payload)) + payload
+        yield b"".join((network(last, length, 0), transport(last, length, word_sum(payload)), payload))
 
     return cut()
 
