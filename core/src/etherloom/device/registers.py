@@ -21,11 +21,15 @@ writes. All values are little-endian.
 from __future__ import annotations
 
 import functools
+import struct
 from collections.abc import Callable, Iterator
 from enum import Enum, IntFlag
 from typing import Any, TypeAlias, TypeVar, overload
 
 __all__ = ["Access", "Register", "RegisterFile", "registers_of"]
+
+# Of the usual widths, twice as fast as `int.from_bytes` of a slice.
+LAYOUTS = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -69,6 +73,7 @@ class Register:
         allow: Callable[[Any], bool] | None = None,
     ) -> None:
         self.name = ""
+        self._layout = LAYOUTS.get(width)
         self.offset, self.width, self.end = offset, width, offset + width
         self.doc, self.reset, self.access, self.bits, self.allow = doc, reset, access, bits, allow
         full = (1 << 8 * width) - 1
@@ -99,10 +104,16 @@ class Register:
     def __get__(self, device: Any, owner: type) -> Register | int:
         if device is None:
             return self
+        if self._layout is not None:
+            value: int = self._layout.unpack_from(device.registers.shadow, self.offset)[0]
+            return value
         return int.from_bytes(device.registers.shadow[self.offset : self.end], "little")
 
     def __set__(self, device: Any, value: int) -> None:
-        device.registers.shadow[self.offset : self.end] = value.to_bytes(self.width, "little")
+        if self._layout is not None:
+            self._layout.pack_into(device.registers.shadow, self.offset, value)
+        else:
+            device.registers.shadow[self.offset : self.end] = value.to_bytes(self.width, "little")
 
     @property
     def plain(self) -> bool:

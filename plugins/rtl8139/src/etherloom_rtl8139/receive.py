@@ -142,7 +142,7 @@ class Receiver:
             self._nic.miss()
             done += 1 + self._store(turn[done + 1 :], self._kind)
         del rest[:done]
-        if done == TURN_SEGMENTS and rest:
+        if done == len(turn) and rest:
             self._more.schedule()
 
     def _next_turn(self) -> None:

@@ -53,13 +53,14 @@ class Link:
             count, ancillary, flags = 0, [], 0
         fds = _received(ancillary) if ancillary else []
         filled += count
-        done = session.feed(self._bytes[:filled], fds)
+        data = bytes(self._bytes[:filled])
+        done = session.feed(data, fds)
         if self.lost is not None:  # closed by what the device's answer to a message set going
             session.close()
             return False
         self._filled = filled - done
         if done and self._filled:
-            self._bytes[: self._filled] = bytes(self._bytes[done:filled])
+            self._bytes[: self._filled] = data[done:]
         if flags & TRUNCATED:
             self.lost = f"more than {FDS_MAX} file descriptors at once, or this process is out of them"
         elif not count:

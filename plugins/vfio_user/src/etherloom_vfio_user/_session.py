@@ -57,7 +57,7 @@ from etherloom_vfio_user._wire import (
 
 __all__ = ["Session"]
 
-Handler: TypeAlias = Callable[[memoryview], bytes]
+Handler: TypeAlias = Callable[[bytes], bytes]
 
 CONFIG_BYTES = 256
 WIDTHS = (1, 2, 4)  # of one access on the bus; all others are split
@@ -92,11 +92,11 @@ class Session:
         self._fds: list[int] = []  # of the message that is being obeyed
         self._waiting: list[int] = []  # of the incomplete message at the front of the stream
 
-    def feed(self, data: memoryview, fds: list[int]) -> int:
+    def feed(self, data: bytes, fds: list[int]) -> int:
         """Obey all complete messages.
 
         Args:
-            data: What earlier calls have left, followed by what was read now; borrowed.
+            data: What earlier calls have left, followed by what was read now.
             fds: That came with what was read now, the session's from here on.
 
         Returns:
@@ -154,9 +154,9 @@ class Session:
 
     # Introduction -------------------------------------------------------------------------------------------------
 
-    def _version(self, body: memoryview) -> bytes:
+    def _version(self, body: bytes) -> bytes:
         try:
-            agreement = negotiate(bytes(body))
+            agreement = negotiate(body)
         except Refusal as refusal:
             self.closing = refusal.reason
             raise Refusal(refusal.errno) from refusal
@@ -179,7 +179,7 @@ class Session:
         )
         return agreement.reply
 
-    def _unknown(self, _: memoryview) -> bytes:
+    def _unknown(self, _: bytes) -> bytes:
         if Command.REGION_READ not in self._handlers:
             self.closing = "the client did not begin with VERSION"
         raise Refusal(errno.EINVAL)
@@ -191,24 +191,24 @@ class Session:
 
     # What the device is -------------------------------------------------------------------------------------------
 
-    def _device_info(self, body: memoryview) -> bytes:
+    def _device_info(self, body: bytes) -> bytes:
         _unpack(DEVICE_INFO, body)
         return DEVICE_INFO.pack(DEVICE_INFO.size, DEVICE_RESETS | DEVICE_PCI, REGIONS, IRQS)
 
-    def _region_info(self, body: memoryview) -> bytes:
+    def _region_info(self, body: bytes) -> bytes:
         index = _unpack(REGION_INFO, body)[2]
         if index >= REGIONS:
             raise Refusal(errno.EINVAL)
         size = self._sizes[index]
         return REGION_INFO.pack(REGION_INFO.size, RegionFlag.READ | RegionFlag.WRITE if size else 0, index, 0, size, 0)
 
-    def _region_io_fds(self, body: memoryview) -> bytes:
+    def _region_io_fds(self, body: bytes) -> bytes:
         _, flags, index, count = _unpack(REGION_IO_FDS, body)
         if flags or count or index >= REGIONS:
             raise Refusal(errno.EINVAL)
         return REGION_IO_FDS.pack(REGION_IO_FDS.size, 0, index, 0)
 
-    def _irq_info(self, body: memoryview) -> bytes:
+    def _irq_info(self, body: bytes) -> bytes:
         index = _unpack(IRQ_INFO, body)[2]
         # A count of zero for ERROR makes QEMU warn that it cannot recover from errors, a refusal is taken in silence.
         if index >= IRQS or index == Irq.ERROR:
@@ -218,14 +218,14 @@ class Session:
 
     # Memory and interrupts ----------------------------------------------------------------------------------------
 
-    def _dma_map(self, body: memoryview) -> bytes:
+    def _dma_map(self, body: bytes) -> bytes:
         _, flags, offset, address, size = _unpack(DMA_MAP, body)
         if len(self._fds) > 1:
             raise Refusal(errno.EINVAL)
         self._memory.map(address, size, flags, offset, self._fds[0] if self._fds else None)
         return b""
 
-    def _dma_unmap(self, body: memoryview) -> bytes:
+    def _dma_unmap(self, body: bytes) -> bytes:
         _, flags, address, size = _unpack(DMA_UNMAP, body)
         if not flags:
             self._memory.unmap(address, size)
@@ -233,10 +233,10 @@ class Session:
             self._memory.clear()
         else:
             raise Refusal(errno.EINVAL)
-        return bytes(body[: DMA_UNMAP.size])
+        return body[: DMA_UNMAP.size]
 
-    def _set_irqs(self, body: memoryview) -> bytes:
-        self._pin.set_irqs(bytes(body), self._fds)
+    def _set_irqs(self, body: bytes) -> bytes:
+        self._pin.set_irqs(body, self._fds)
         return b""
 
     def _ask(self, address: int, length: int) -> None:
@@ -245,20 +245,20 @@ class Session:
         size = HEADER_BYTES + DMA_DATA.size
         self.replies.append(HEADER.pack(OURS, Command.DMA_READ, size, 0, 0) + DMA_DATA.pack(address, length))
 
-    def _answered(self, ident: int, command: int, flags: int, body: memoryview) -> None:
+    def _answered(self, ident: int, command: int, flags: int, body: bytes) -> None:
         if (ident, command, flags & TYPE, self._asking) != (OURS, Command.DMA_READ, REPLY, True):
             raise Refusal(errno.EINVAL)
         self._asking = False
         asked = self._memory.suspect[1] if self._memory.suspect is not None else 0
         # QEMU before 11.1 has the data 4 bytes earlier than the specification; it ends the message in either case. An
         # error, as when bus mastering went off in between, settles nothing.
-        seen = b"" if flags & ERROR or len(body) < asked else bytes(body[len(body) - asked :])
+        seen = b"" if flags & ERROR or len(body) < asked else body[len(body) - asked :]
         if self._memory.is_private(seen):
             self.closing = f"what the guest writes into its RAM is not seen here; {REMEDY}"
 
     # Registers ----------------------------------------------------------------------------------------------------
 
-    def _read(self, body: memoryview) -> bytes:
+    def _read(self, body: bytes) -> bytes:
         if len(body) < ACCESS.size:
             raise Refusal(errno.EINVAL)
         offset, region, count = ACCESS.unpack_from(body)
@@ -270,19 +270,19 @@ class Session:
             data = device.bar_read(offset, count)
         else:
             data = b"".join(device.bar_read(at, width) for at, width in _pieces(offset, count))
-        return bytes(body[: ACCESS.size]) + data
+        return body[: ACCESS.size] + data
 
-    def _write(self, body: memoryview) -> bytes:
+    def _write(self, body: bytes) -> bytes:
         if len(body) < ACCESS.size:
             raise Refusal(errno.EINVAL)
         offset, region, count = ACCESS.unpack_from(body)
         if len(body) != ACCESS.size + count:
             raise Refusal(errno.EINVAL)
         self._check(offset, region, count)
-        self._store(offset, region, bytes(body[ACCESS.size :]))
-        return bytes(body[: ACCESS.size])
+        self._store(offset, region, body[ACCESS.size :])
+        return body[: ACCESS.size]
 
-    def _write_multi(self, body: memoryview) -> bytes:
+    def _write_multi(self, body: bytes) -> bytes:
         if len(body) < WRITES.size or (len(body) - WRITES.size) % WRITE.size:
             raise Refusal(errno.EINVAL)
         writes = list(WRITE.iter_unpack(body[WRITES.size :]))
@@ -294,7 +294,7 @@ class Session:
                 raise Refusal(errno.EINVAL)
         for offset, region, count, data in writes:
             self._store(offset, region, data[:count])
-        return bytes(body[: WRITES.size])
+        return body[: WRITES.size]
 
     def _store(self, offset: int, region: int, data: bytes) -> None:
         device = self._device
@@ -306,7 +306,7 @@ class Session:
             for at, width in _pieces(offset, len(data)):
                 device.bar_write(at, data[at - offset : at - offset + width])
 
-    def _reset(self, _: memoryview) -> bytes:
+    def _reset(self, _: bytes) -> bytes:
         self._device.bus_reset()
         return b""
 
@@ -315,7 +315,7 @@ class Session:
             raise Refusal(errno.EINVAL)
 
 
-def _unpack(layout: Struct, body: memoryview) -> tuple[int, ...]:
+def _unpack(layout: Struct, body: bytes) -> tuple[int, ...]:
     """The fields of a message that begins with `argsz`, the room for its reply."""
     if len(body) < layout.size:
         raise Refusal(errno.EINVAL)
