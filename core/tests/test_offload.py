@@ -6,7 +6,10 @@ comparison is of complete frames and independent of the code under test.
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -15,7 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etherloom.client import FRAME_MAX, VNET_HEADER_BYTES
-from etherloom.net.offload import SEGMENTS_MAX, GsoType, MalformedOffload, VnetFlag, VnetHeader, complete
+from etherloom.net.offload import (
+    SEGMENTS_MAX,
+    GsoType,
+    MalformedOffload,
+    VnetFlag,
+    VnetHeader,
+    complete,
+    prepare,
+    vector,
+)
 
 TCP, UDP = 6, 17
 FIN, SYN, PSH, ACK, CWR = 0x01, 0x02, 0x08, 0x10, 0x80
@@ -26,6 +38,25 @@ ENDS = {
     4: (b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"),
     6: (b"\xfd" + bytes(14) + b"\x01", b"\xfd" + bytes(14) + b"\x02"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True, params=["numpy", "no numpy"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Both ways of summing up."""
+    before, vector.numpy = vector.numpy, None
+    if request.param == "numpy":
+        prepare()
+        assert vector.numpy is not None
+    yield request.param
+    vector.numpy = before
+
+
+def test_without_numpy_there_is_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector, "numpy", None)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    prepare()
+    assert (None, "3") == (vector.numpy, os.environ["OPENBLAS_NUM_THREADS"])
 
 
 def folded(data: bytes | bytearray) -> int:
@@ -460,6 +491,15 @@ REFUSED = {
     "TCP header beyond its packet": patched(gso(Sample(payload=b"x" * 39)), 46, b"\xf0"),
     "half a UDP header": patched(gso(UDP4), 16, b"\x00\x1b"),
 }
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("size", [4, 6, 36, 536, 1000, 1448, 1460, 1461, 6000])
+@pytest.mark.parametrize("fill", [bytes(range(256)), b"\xff", b"\x00"], ids=["mixed", "ones", "zeros"])
+def test_many_segments(version: int, size: int, fill: bytes) -> None:
+    payload = (fill * 60_000)[: min(60_000, 9 * size + 5)]
+    sample = Sample(version=version, payload=payload)
+    assert sample.cut(size) == list(complete(sample.unfinished(sample.gso_asked(size))))
 
 
 @pytest.mark.parametrize("frame", REFUSED.values(), ids=REFUSED)

@@ -19,7 +19,7 @@ from typing import Final
 from etherloom import Context, Drop, Frame, HostError
 from etherloom.device import Bar, DmaError, Eeprom93c46, MiiPhy, PciIdentity, PowerManagement, Status
 from etherloom.device import Command as PciCommand
-from etherloom.net.offload import MalformedOffload, complete
+from etherloom.net.offload import MalformedOffload, complete, prepare
 from etherloom_rtl8139 import board
 from etherloom_rtl8139.receive import Overflow, Receiver
 from etherloom_rtl8139.registers import Command, Config3, Csr, EepromMode, Interrupt, MediaStatus, Poll, Registers
@@ -92,6 +92,7 @@ class Rtl8139(Registers):
         power = PowerManagement.of(words[board.PM_WORD])
         super().__init__(name, context, mac=board.address(words), capabilities=[power], writable=COMMAND)
         self.vnet = True
+        prepare()  # to cut large frames
         self.eeprom, self._eeprom_file = Eeprom93c46(words), eeprom  # Differs from QEMU: all of the part
         self._save_timer = context.timer(self, self._save_eeprom)
         self.phy = MiiPhy(partner=PARTNER)

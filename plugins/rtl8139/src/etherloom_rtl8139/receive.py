@@ -176,13 +176,15 @@ class Receiver:
             nic.drop(Drop.REFUSED, len(frames))  # as the chip: nothing else counts them
             return len(frames)
         status, tag = kind
+        keep = ~TAG_WORD if tag else ~TAG_AVAILABLE  # of a descriptor's VLAN word
         done = stored = 0
         for frame in frames:
             if len(frame) > FRAME_LONGEST:
                 nic.drop(Drop.REFUSED)
                 done += 1
                 continue
-            frame = frame.ljust(FRAME_PAD, b"\0")  # Differs from QEMU (R-45): a real wire never delivers less
+            if len(frame) < FRAME_PAD:
+                frame = frame.ljust(FRAME_PAD, b"\0")  # Differs from QEMU (R-45): a real wire never delivers less
             crc = crc32(frame).to_bytes(CRC_BYTES, "little")
             data = _untagged(frame) + crc if tag else frame + crc
             length = len(data)
@@ -193,9 +195,9 @@ class Receiver:
                     break
                 if length <= command & SIZE_MASK:
                     nic.dma.write(buffer, data)
-                    ring.give_back(address, command & EOR | FS | LS | status | length, _word(vlan, tag))
+                    ring.give_back(address, command & EOR | FS | LS | status | length, vlan & keep | tag)
                     ring.next = ring.after(address, command)
-                elif not self._scatter(data, status, tag):
+                elif not self._scatter(data, status, keep, tag):
                     break
                 self._unread = address
                 stored += 1
@@ -256,7 +258,7 @@ class Receiver:
         except DmaError:
             return True  # and let the next frame find out
 
-    def _scatter(self, data: bytes, status: int, tag: int) -> bool:
+    def _scatter(self, data: bytes, status: int, keep: int, tag: int) -> bool:
         """Put a frame into several descriptors; False, with nothing written, if they are not there.
 
         Differs from QEMU (R-54): a frame larger than one buffer goes on in the next.
@@ -282,7 +284,7 @@ class Receiver:
         status |= LS | length
         for place, command, vlan, _ in reversed(taken):
             first = FS if place == ring.next else 0
-            ring.give_back(place, command & EOR | first | status, _word(vlan, tag))
+            ring.give_back(place, command & EOR | first | status, vlan & keep | tag)
             status &= ~(LS | SIZE_MASK)
         ring.next = address
         return True
@@ -291,8 +293,3 @@ class Receiver:
 def _untagged(frame: bytes) -> bytes:
     """A frame without its VLAN tag. Differs from QEMU (R-56): padded again."""
     return (frame[:12] + frame[16:]).ljust(FRAME_PAD, b"\0")
-
-
-def _word(vlan: int, tag: int) -> int:
-    """A descriptor's VLAN word with this tag, 0 for none."""
-    return vlan & ~TAG_WORD | tag if tag else vlan & ~TAG_AVAILABLE

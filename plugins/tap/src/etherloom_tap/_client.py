@@ -26,7 +26,7 @@ ORDINARY = frozenset((errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL))
 VIEWS_KEPT = 2048
 
 # How often a burst is as long as it may be before it may be longer.
-FULL_BURSTS = 4
+FULL_BURSTS = 16
 
 
 class TapClient(NetClient):

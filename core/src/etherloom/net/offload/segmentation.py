@@ -11,9 +11,10 @@ import struct
 from collections.abc import Callable, Iterator
 
 from etherloom.client import Frame
-from etherloom.net.offload.checksum import checksum, quarters, quarters_sum, word_sum
+from etherloom.net.offload.checksum import checksum, word_sum
 from etherloom.net.offload.header import MalformedOffload
 from etherloom.net.offload.packet import IPV6_BYTES, TCP, Packet
+from etherloom.net.offload.vector import word_sums
 
 __all__ = ["SEGMENTS_MAX", "segments"]
 
@@ -58,8 +59,9 @@ def segments(frame: Frame, packet: Packet, protocol: int, size: int) -> Iterator
     def cut() -> Iterator[bytes]:
         rest = start + last * size
         length = len(header) + size
-        for index, parts in enumerate(quarters(size).iter_unpack(frame[start:rest])):
-            yield b"".join((network(index, length, 0), transport(index, length, quarters_sum(*parts)), *parts))
+        for index, total in enumerate(word_sums(frame[start:rest], size)):
+            at = start + index * size
+            yield b"".join((network(index, length, 0), transport(index, length, total), frame[at : at + size]))
         payload = frame[rest:end]
         length = len(header) + len(payload)
         yield b"".join((network(last, length, 0), transport(last, length, word_sum(payload)), payload))
