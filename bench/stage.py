@@ -135,6 +135,12 @@ def relay(_: Lab, a: Namespace, b: Namespace, log: IO[str]) -> None:
     _with_taps(a, b, log, lambda fds: [program, *map(str, fds)], vnet_hdr=False)
 
 
+def relay_python(_: Lab, a: Namespace, b: Namespace, log: IO[str]) -> None:
+    """The same loop in Python."""
+    program = [sys.executable, str(Path(__file__).with_name("relay.py"))]
+    _with_taps(a, b, log, lambda fds: [*program, *map(str, fds)], vnet_hdr=False)
+
+
 def relay_vnet(_: Lab, a: Namespace, b: Namespace, log: IO[str]) -> None:
     """The C loop with virtio-net headers and offloads, so that large segments pass whole."""
     program = compiled("relay")
@@ -178,6 +184,7 @@ SIDES: dict[str, Side] = {
     "vde": vde,
     "c-loop": relay,
     "c-loop-vnet": relay_vnet,
+    "python-loop": relay_python,
     "bridge": bridge,
 }
 

@@ -39,7 +39,7 @@ BENCHMARKS = (
         "ping",
         "median round trip, one every 2 ms",
         "us",
-        _sides(partial(ping_microseconds, interval_s=0.002), "etherloom", "qemu", "c-loop"),
+        _sides(partial(ping_microseconds, interval_s=0.002), "etherloom", "qemu", "c-loop", "python-loop"),
         (Goal("qemu", 1.1, 0.9),),
         more_is_better=False,
     ),
