@@ -136,7 +136,7 @@ def relay(_: Lab, a: Namespace, b: Namespace, log: IO[str]) -> None:
 
 
 def relay_python(_: Lab, a: Namespace, b: Namespace, log: IO[str]) -> None:
-    """The same loop in Python."""
+    """A loop in Python, a frame at a time."""
     program = [sys.executable, str(Path(__file__).with_name("relay.py"))]
     _with_taps(a, b, log, lambda fds: [*program, *map(str, fds)], vnet_hdr=False)
 

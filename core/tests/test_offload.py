@@ -6,6 +6,7 @@ comparison is of complete frames and independent of the code under test.
 
 from __future__ import annotations
 
+import importlib
 import os
 import struct
 import sys
@@ -57,6 +58,19 @@ def test_without_numpy_there_is_another_way(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     prepare()
     assert (None, "3") == (vector.numpy, os.environ["OPENBLAS_NUM_THREADS"])
+
+
+def test_a_numpy_that_does_not_run_here_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def importing(name: str) -> None:
+        raise RuntimeError("built for another processor")
+
+    monkeypatch.setattr(vector, "numpy", None)
+    monkeypatch.setattr(importlib, "import_module", importing)
+    prepare()
+    assert vector.numpy is None
+    assert "built for another processor" in caplog.text
 
 
 def folded(data: bytes | bytearray) -> int:

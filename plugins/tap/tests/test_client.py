@@ -124,10 +124,10 @@ def test_a_wake_up_reads_a_bounded_burst(network: Network, virtual_loop: Virtual
     peer = GatheringPeer("peer", network.context)
     interface = host.interface(tap)
     network.add(peer, tap)
-    for number in range(22):
+    for number in range(16 + 32 + 10):
         interface.transmit(frame(number))
     virtual_loop.run_until_idle()
-    assert [1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 2] == [len(burst) for burst in peer.bursts if burst]
+    assert [1] * 16 + [2] * 16 + [4, 4, 2] == [len(burst) for burst in peer.bursts if burst]
 
 
 def test_a_paused_tap_leaves_the_frames_in_the_host_and_loses_none(

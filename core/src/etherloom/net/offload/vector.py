@@ -7,6 +7,7 @@ no frame is to wait for, so `prepare` is called by who is going to cut large fra
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Iterable
 from types import ModuleType
@@ -14,6 +15,8 @@ from types import ModuleType
 from etherloom.net.offload.checksum import quarters, quarters_sum
 
 __all__ = ["prepare", "word_sums"]
+
+log = logging.getLogger("etherloom")
 
 ROWS_MIN = 8  # for fewer, a call of NumPy takes longer than it saves
 LANE_BYTES = 4
@@ -31,8 +34,9 @@ def prepare() -> None:
     os.environ[THREADS] = "1"
     try:
         numpy = importlib.import_module("numpy")
-    except ImportError:
-        pass
+    except Exception as error:  # also one that is there, but not for this processor
+        if not isinstance(error, ModuleNotFoundError):
+            log.warning("NumPy cannot be used: %s", error)
     finally:
         del os.environ[THREADS]
         if threads is not None:
