@@ -86,7 +86,7 @@ def _stream(icmp: socket.socket, lan: Namespace, guest: Namespace, progress: Pro
 
 def _nic(icmp: socket.socket, lan: Namespace, etherloom: Running, progress: Progress) -> tuple[Pings, Echoes]:
     """A NIC joins the hub of the network that runs."""
-    progress.phase("adding a NIC by SIGHUP; it takes no 64 KiB frames, so its hub carries no offloads from here on")
+    progress.phase("adding a NIC by SIGHUP")
     etherloom.add(NIC_CONFIG.read_text())
     etherloom.await_answer(icmp, NIC)
     progress.phase("ping, LAN to the NIC")
