@@ -12,8 +12,8 @@ from etherloom_vfio_user._wire import IRQS, SET_IRQS, Irq, IrqAction, IrqData, R
 
 __all__ = ["Pin"]
 
-DATA, ACTION = 0x07, 0x38  # of SET_IRQS' flags
-UNMASK = SET_IRQS.pack(SET_IRQS.size, IrqData.NONE | IrqAction.UNMASK, Irq.INTX, 0, 1)  # QEMU's, after each interrupt
+# The flags that make sense. Built once: QEMU says UNMASK after each interrupt, and the guest waits meanwhile.
+FLAGS = {int(data | action): (int(data), int(action)) for data in IrqData for action in IrqAction}
 
 
 class OneShot(Protocol):
@@ -57,17 +57,12 @@ class Pin:
         Raises:
             Refusal: Nothing has changed.
         """
-        if payload == UNMASK and not fds:
-            self._do(self._intx.unmask())
-            return
         if len(payload) < SET_IRQS.size:
             raise Refusal(errno.EINVAL)
         argsz, flags, index, start, count = SET_IRQS.unpack_from(payload)
-        data, action = flags & DATA, flags & ACTION
-        if argsz < SET_IRQS.size or index >= IRQS or flags & ~(DATA | ACTION):
+        if argsz < SET_IRQS.size or index >= IRQS or flags not in FLAGS:
             raise Refusal(errno.EINVAL)
-        if data not in tuple(IrqData) or action not in tuple(IrqAction):
-            raise Refusal(errno.EINVAL)
+        data, action = FLAGS[flags]
         if fds and data != IrqData.EVENTFD:
             raise Refusal(errno.EINVAL)
         if not count:

@@ -11,6 +11,7 @@ Sums here are any number congruent to the sum, so callers add them, and plain fi
 
 from __future__ import annotations
 
+import functools
 import struct
 
 __all__ = ["checksum", "quarters", "quarters_sum", "word_sum"]
@@ -30,6 +31,7 @@ def word_sum(data: bytes | bytearray | memoryview) -> int:
     return quarters_sum(*quarters(len(data)).unpack(data))
 
 
+@functools.lru_cache(64)  # most frames have one of a few sizes
 def quarters(size: int) -> struct.Struct:
     """Cuts `size` bytes into four parts for `quarters_sum`: they start at words."""
     quarter = size >> 2 & ~1
