@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +20,8 @@ from typing import Any
 import attrs
 
 from bench.harness import Benchmark, Goal, Unavailable
-from bench.stage import HOSTS, IFNAME, MACS, await_line, compiled, etherloom_command, tool
-from bench.traffic import ping_from
+from bench.stage import HOSTS, IFNAME, MACS, compiled, serve, tool
+from bench.traffic import iperf3_arguments, iperf3_server, ping_from, received_bps
 from etherloom.errors import HostError
 from etherloom.guest.qemu import devices
 from etherloom.testing.guest import LinuxGuest
@@ -96,12 +94,7 @@ def _serve(lan: Namespace, fd: int, socket: str) -> tuple[dict[str, object], Cal
 
     device = f"rtl8139,id=nic,netdev=n0,mac={MACS[1]},bus=vfio-user,socket={socket}"
     arguments = ["-netdev", f"tap,id=n0,fd={fd}", "-device", device]
-    run = lan.start(
-        [*etherloom_command(), "--json", *arguments], pass_fds=[fd], stdout=subprocess.PIPE, stderr=sys.stderr
-    )
-    assert run.stdout is not None
-    output = run.stdout
-    await_line(output, '"ready"')
+    run, output = serve(lan, arguments, fd)
 
     def finish() -> list[dict[str, Any]]:
         run.terminate()
@@ -118,12 +111,9 @@ def _serve(lan: Namespace, fd: int, socket: str) -> tuple[dict[str, object], Cal
 def tcp_mbps(side: str, seconds: float, *, reverse: bool) -> float:
     """Mbit/s of one TCP stream from the guest, or to it, as its receiver counts."""
     with booted(side) as stage:
-        server = stage.lan.start([tool("iperf3"), "--server", "--one-off", "--forceflush"], stdout=subprocess.PIPE)
-        assert server.stdout is not None
-        await_line(server.stdout, "listening")
-        client = f"iperf3 --client {HOST} --time {max(1, round(seconds))} --json" + (" --reverse" if reverse else "")
-        said = json.loads(stage.check(client, PATIENCE_S + seconds))
-        return float(said["end"]["sum_received"]["bits_per_second"]) / 1e6
+        iperf3_server(stage.lan)
+        client = ["iperf3", *iperf3_arguments(HOST, seconds), *(["--reverse"] if reverse else [])]
+        return received_bps(stage.check(" ".join(client), PATIENCE_S + seconds)) / 1e6
 
 
 def ping_microseconds(side: str, seconds: float, interval_s: float | None) -> float:

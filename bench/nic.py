@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 from bench.harness import Benchmark, Goal
 from bench.process import alone
-from bench.stage import HOSTS, IFNAME, MACS, await_line, etherloom_command
+from bench.stage import HOSTS, IFNAME, MACS, serve
 from bench.traffic import ping_from
 from etherloom_tap.lab import Lab
 
@@ -26,14 +24,7 @@ def ping_microseconds(seconds: float) -> float:
         try:
             end.configure(IFNAME, address=f"{HOSTS[0]}/24", neighbours={HOSTS[1]: MACS[1]})
             device = f"rtl8139,netdev=t0,mac={MACS[1]},bus=inline,ip={HOSTS[1]}/24"
-            run = end.start(
-                [*etherloom_command(), "--json", "-netdev", f"tap,id=t0,fd={fd}", "-device", device],
-                pass_fds=[fd],
-                stdout=subprocess.PIPE,
-                stderr=sys.stderr,
-            )
-            assert run.stdout is not None
-            await_line(run.stdout, '"ready"')
+            serve(end, ["-netdev", f"tap,id=t0,fd={fd}", "-device", device], fd)
             return ping_from(end, HOSTS[1], seconds, PACE_S)
         finally:
             os.close(fd)

@@ -36,6 +36,7 @@ __all__ = [
     "joined",
     "netdev_arguments",
     "qemu_command",
+    "serve",
     "tool",
 ]
 
@@ -187,6 +188,15 @@ SIDES: dict[str, Side] = {
     "python-loop": relay_python,
     "bridge": bridge,
 }
+
+
+def serve(namespace: Namespace, arguments: Sequence[str], fd: int) -> tuple[subprocess.Popen[str], IO[str]]:
+    """`etherloom run` with a tap's descriptor, once it is ready: the process, and its events, a JSON object a line."""
+    command = [*etherloom_command(), "--json", *arguments]
+    run = namespace.start(command, pass_fds=[fd], stdout=subprocess.PIPE, stderr=sys.stderr)
+    assert run.stdout is not None
+    await_line(run.stdout, '"ready"')
+    return run, run.stdout
 
 
 def await_line(stream: IO[str], words: str) -> None:

@@ -11,7 +11,15 @@ import time
 from bench.stage import IFNAME, Stage, await_line, compiled, tool
 from etherloom_tap.lab import Namespace
 
-__all__ = ["ping_from", "ping_microseconds", "tcp_gbps", "udp_fps"]
+__all__ = [
+    "iperf3_arguments",
+    "iperf3_server",
+    "ping_from",
+    "ping_microseconds",
+    "received_bps",
+    "tcp_gbps",
+    "udp_fps",
+]
 
 PAYLOAD_BYTES = 22  # of a 64-byte frame: 14 Ethernet, 20 IPv4, 8 UDP
 
@@ -27,14 +35,28 @@ def udp_fps(stage: Stage, seconds: float) -> float:
 
 def tcp_gbps(stage: Stage, seconds: float) -> float:
     """Gbit/s of one TCP stream, as its receiver counts."""
-    server = stage.b.start([tool("iperf3"), "--server", "--one-off", "--forceflush"], stdout=subprocess.PIPE)
+    server = iperf3_server(stage.b)
+    client = stage.a.run([tool("iperf3"), *iperf3_arguments(stage.target, seconds)], check=True)
+    stage.b.stop(server)
+    return received_bps(client.stdout) / 1e9
+
+
+def iperf3_server(namespace: Namespace) -> subprocess.Popen[str]:
+    """iperf3 that listens, for one client; the lab ends it at the latest."""
+    server = namespace.start([tool("iperf3"), "--server", "--one-off", "--forceflush"], stdout=subprocess.PIPE)
     assert server.stdout is not None
     await_line(server.stdout, "listening")
-    client = stage.a.run(
-        [tool("iperf3"), "--client", stage.target, "--time", f"{max(1, round(seconds))}", "--json"], check=True
-    )
-    stage.b.stop(server)
-    return float(json.loads(client.stdout)["end"]["sum_received"]["bits_per_second"]) / 1e9
+    return server
+
+
+def iperf3_arguments(target: str, seconds: float) -> list[str]:
+    """Those of iperf3's client, for one stream to `target`."""
+    return ["--client", target, "--time", str(max(1, round(seconds))), "--json"]
+
+
+def received_bps(said: str) -> float:
+    """Bit/s as the stream's receiver counted, of what the client wrote."""
+    return float(json.loads(said)["end"]["sum_received"]["bits_per_second"])
 
 
 def ping_microseconds(stage: Stage, seconds: float, *, interval_s: float | None) -> float:

@@ -127,6 +127,21 @@ class Machine:
         self.write(Registers.TPPOLL, Poll.NPQ if ring is None or ring == self.tx else Poll.HPQ)
         self.loop.run_until_idle()
 
+    def switch_off(self, how: str) -> None:
+        """Stop the receiver: `reset`, `RE off`, `asleep`, `bus reset` or `detached`."""
+        if how == "reset":
+            self.write(Registers.CR, Command.RST)
+        elif how == "RE off":
+            self.write(Registers.CR, 0)
+        elif how == "asleep":
+            self.guest.config_write(0x54, 3, 2)
+        elif how == "bus reset":
+            self.nic.bus_reset()
+        elif how == "detached":
+            self.guest.unplug()
+        else:
+            raise ValueError(how)
+
     @property
     def sent(self) -> list[bytes]:
         """What left, without virtio-net headers."""

@@ -400,18 +400,10 @@ def test_nothing_stalls_the_wire_across(make_machine: MakeMachine, how: str) -> 
     machine.start(2)
     machine.hear(*[frame()] * 5)
     assert machine.wire.pausing
-    if how == "reset":
-        machine.write(Reg.CR, Command.RST)
-    elif how == "RE off":
-        machine.write(Reg.CR, 0)
-    elif how == "asleep":
-        machine.guest.config_write(0x54, 3, 2)
-    elif how == "bus reset":
-        machine.nic.bus_reset()
-    elif how == "detached":
-        machine.guest.unplug()
-    else:
+    if how == "bus master off":
         machine.guest.config_write(4, 0x3, 2)
+    else:
+        machine.switch_off(how)
     machine.loop.advance(MS // 5)
     assert not machine.wire.pausing
 

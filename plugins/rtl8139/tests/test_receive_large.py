@@ -210,16 +210,7 @@ def test_a_driver_that_stands_still_misses_the_rest(held: Machine) -> None:
 
 @pytest.mark.parametrize("how", ["reset", "RE off", "asleep", "bus reset", "detached"])
 def test_a_receiver_that_is_switched_off_drops_the_rest_and_frees_the_wire(held: Machine, how: str) -> None:
-    if how == "reset":
-        held.write(Reg.CR, Command.RST)
-    elif how == "RE off":
-        held.write(Reg.CR, 0)
-    elif how == "asleep":
-        held.guest.config_write(0x54, 3, 2)
-    elif how == "bus reset":
-        held.nic.bus_reset()
-    else:
-        held.guest.unplug()
+    held.switch_off(how)
     assert not held.nic.receiver.behind
     held.loop.run_until_idle()
     assert ({Drop.REFUSED: 5}, False) == (lost(held), held.wire.pausing)
